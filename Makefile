@@ -1,0 +1,38 @@
+# Everything a developer runs. A new machine needs Python and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The suite forks and starts processes: two workers on each core keep both busy while one waits.
+JOBS ?= 4
+SPEC ?= ../shared/conformance/wire.json
+
+.PHONY: test lint demo conformance repeat clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $(STAMP)
+
+test: $(STAMP)
+	@if [ -z "$$WHISPERR_SPEC_PATH" ] && [ -f "$(SPEC)" ]; then \
+	  WHISPERR_SPEC_PATH="$(SPEC)"; export WHISPERR_SPEC_PATH; fi; \
+	if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
+	  echo "WHISPERR_SPEC_PATH is not set: the service's own fixtures and schemas are NOT checked."; fi; \
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+conformance: $(STAMP)
+	@if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
+	  echo "WHISPERR_SPEC_PATH is not set. Point it at the service's wire.json and run again." >&2; exit 1; fi
+	$(BIN)/python -m pytest -n $(JOBS) tests/conformance $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(STAMP)
+	$(BIN)/whisperr demo $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

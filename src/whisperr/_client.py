@@ -1,0 +1,269 @@
+"""The client: options in front of the state of the process it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _exit
+from ._fork import ProcessLocal
+from ._operation import Encoder, Operation, Refusal
+from ._options import OptionArguments, Options
+from ._process import FlushResult, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from typing_extensions import Self, Unpack
+
+    from ._stats import Stats
+    from .channel import Channel, ChannelName
+
+_CLOSED = Refusal("closed", "The client was shut down in this process.")
+
+_clients: weakref.WeakSet[Whisperr] = weakref.WeakSet()
+_unpickled: weakref.WeakValueDictionary[Options, Whisperr] = weakref.WeakValueDictionary()
+
+
+class Whisperr:
+    """Reports what happens to your users.
+
+    Make one at module level and use it anywhere: it costs nothing until its first use in
+    a process, starts no thread before that, and needs no care around forks. All methods
+    may be called from any thread.
+
+    Args:
+        api_key: the app's server key (``wrk_…``); falls back to ``WHISPERR_API_KEY``.
+        **options: see docs/options.md.
+
+    Raises:
+        ValueError: for a missing key or an option outside its range.
+        TypeError: for an option of another type or an unknown one.
+    """
+
+    def __init__(self, api_key: str | None = None, **options: Unpack[OptionArguments]) -> None:
+        self._configure(Options(api_key=api_key, **options))
+
+    def _configure(self, options: Options) -> None:
+        self._options = options
+        self._encoder = Encoder(options.app_version, options.before_send)
+        self._local = ProcessLocal(lambda: ProcessState(options), _exit.adopt)
+        _clients.add(self)
+        if not options.disabled:
+            _exit.register()
+
+    def track(
+        self,
+        external_user_id: str | int | UUID,
+        event_type: str,
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        *,
+        occurred_at: datetime | None = None,
+        message_id: str | int | UUID | None = None,
+    ) -> None:
+        """Report an event. Never raises for data, never waits, performs no I/O.
+
+        What is delivered is what the arguments are now. Values that JSON does not know are
+        given the forms of docs/values.md. What cannot be queued is reported to ``on_error``
+        as ``dropped``. May be called from signal handlers, finalisers and atexit handlers.
+
+        Args:
+            external_user_id: your own stable id of the user; not empty.
+            event_type: lower snake_case, such as ``payment_failed``; see `BillingEvent`.
+            properties: anything about the event.
+            context: anything about its circumstances; wins over the SDK's own keys.
+            occurred_at: an aware datetime; None is now. The service takes the last 30 days.
+            message_id: an id of your own, such as a webhook's delivery id, so that a
+                redelivery is the same event; None makes a new one.
+        """
+        if self._options.disabled:
+            return
+        # First: a signal handler that forks from here on leaves this call to the parent alone.
+        process = self._local.get()
+        if process.closed:
+            process.refuse(_CLOSED)
+            return
+        self._outcome(
+            process,
+            self._encoder.event(
+                external_user_id, event_type, properties, context, occurred_at, message_id
+            ),
+        )
+
+    def identify(
+        self,
+        external_user_id: str | int | UUID,
+        *,
+        traits: dict[str, Any] | None = None,
+        email: str | None = None,
+        phone: str | None = None,
+        push_token: str | None = None,
+        preferred_channel: ChannelName | None = None,
+        channels: Sequence[Channel | dict[str, Any]] | None = None,
+        anonymous_id: str | None = None,
+    ) -> None:
+        """Say who a user is and how to reach them. Never raises for data, never waits.
+
+        Delivered alone, in its place between the events. Report changes, not every request.
+
+        Args:
+            external_user_id: your own stable id of the user; not empty.
+            traits: merged into what the service knows.
+            email: an e-mail address the user agreed to be contacted at.
+            phone: a phone number (E.164) the user agreed to be contacted at.
+            push_token: a push token the user agreed to be contacted through.
+            preferred_channel: ``email``, ``sms`` or ``push``.
+            channels: `Channel` objects, or dicts with ``type``, ``address`` and the rest.
+            anonymous_id: 1 to 128 characters; what a browser sent under it becomes this user's.
+        """
+        if self._options.disabled:
+            return
+        process = self._local.get()
+        if process.closed:
+            process.refuse(_CLOSED)
+            return
+        self._outcome(
+            process,
+            self._encoder.identify(
+                external_user_id,
+                traits,
+                email,
+                phone,
+                push_token,
+                preferred_channel,
+                channels,
+                anonymous_id,
+            ),
+        )
+
+    @staticmethod
+    def _outcome(process: ProcessState, result: Operation | Refusal) -> None:
+        if isinstance(result, Refusal):
+            process.refuse(result)
+        else:
+            process.accept(result)
+
+    def flush(self, timeout: float | None = 10.0) -> FlushResult:
+        """Deliver what this process accepted before the call.
+
+        Ends a back-off of ours at once; a pause that the service asked for (``Retry-After``)
+        is waited for if the timeout allows. Reports about what it met were made when it
+        returns. Inside ``on_error`` it does not wait.
+
+        Args:
+            timeout: seconds at most; None waits until all is settled or retries are spent.
+
+        Returns:
+            True when all was delivered; with counts.
+        """
+        process = None if self._options.disabled else self._local.peek()
+        return FlushResult() if process is None else process.flush(timeout)
+
+    def shutdown(self, timeout: float | None = None) -> FlushResult:
+        """Accept nothing more in this process and deliver what is left.
+
+        A child forked later starts open. May be called again.
+
+        Args:
+            timeout: seconds at most; None is the option ``shutdown_timeout``.
+        """
+        if self._options.disabled:
+            return FlushResult()
+        return self._local.get().shutdown(timeout)
+
+    async def aflush(self, timeout: float | None = 10.0) -> FlushResult:
+        """`flush` without blocking the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, self.flush, timeout)
+
+    async def ashutdown(self, timeout: float | None = None) -> FlushResult:
+        """`shutdown` without blocking the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, self.shutdown, timeout)
+
+    @contextlib.contextmanager
+    def delivering(self, timeout: float | None = None) -> Iterator[Self]:
+        """Flush at the end of the block, for processes that end by ``os._exit``; nests.
+
+        Args:
+            timeout: seconds at most; None is the option ``shutdown_timeout``.
+        """
+        try:
+            yield self
+        finally:
+            self.flush(self._options.shutdown_timeout if timeout is None else timeout)
+
+    def after_fork(self) -> None:
+        """Look for a fork now instead of at the next use; changes nothing without one."""
+        self._local.refresh()
+
+    def stats(self) -> Stats:
+        """The accounts of the calling process."""
+        return self._local.get().stats()
+
+    @property
+    def ready(self) -> bool:
+        """Whether an operation would be accepted and delivered here."""
+        process = self._local.peek()
+        return not self._options.disabled and not (process is not None and process.closed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<Whisperr {self._options.url}>"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        context = sys.modules.get("multiprocessing.context")
+        if context is None or context.get_spawning_popen() is None:
+            raise TypeError(
+                "A Whisperr client can be pickled only as an argument of a process that "
+                "multiprocessing starts: a pickle of it would carry the API key. "
+                "Import the client from its module instead."
+            )
+        return _unpickle, (self._options,)
+
+
+def _unpickle(options: Options) -> Whisperr:
+    """One client for one configuration in a process."""
+    client = _unpickled.get(options)
+    if client is None:
+        client = Whisperr.__new__(Whisperr)
+        client._configure(options)
+        _unpickled[options] = client
+    return client
+
+
+def flush_all(timeout: float | None = 10.0) -> FlushResult:
+    """Flush every client of this process within one timeout; for the hooks of hosts.
+
+    Args:
+        timeout: seconds at most for all together; None waits as `Whisperr.flush` does.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    result = FlushResult()
+    for ending in _exit.of_this_process():
+        if isinstance(ending, ProcessState):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            result += ending.flush(left)
+    return result
+
+
+def after_fork() -> None:
+    """`Whisperr.after_fork` for every client; for the post-fork hooks of hosts."""
+    for client in list(_clients):
+        client.after_fork()

@@ -1,0 +1,152 @@
+"""The end of a process: every hook that some host runs leads here, to one last delivery.
+
+Hooks are registered when a client is made and again at its first use in each process:
+`atexit.register` is ignored inside an atexit handler, and multiprocessing clears what
+its children inherit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import traceback
+import weakref
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from ._fork import Identity, Owner, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Ending(Protocol):
+    """What holds operations of a process and can deliver them at its end."""
+
+    owner: Owner
+    shutdown_timeout: float
+
+    def has_work(self) -> bool:
+        """Whether there is something to deliver or to report."""
+
+    def has_sender(self) -> bool:
+        """Whether a thread is delivering."""
+
+    def deliver_at_exit(self, deadline: float) -> None:
+        """Deliver until then (monotonic seconds), and report what is left."""
+
+    def deliver_late(self, deadline: float) -> None:
+        """From now on deliver inside each call, until then (monotonic seconds)."""
+
+
+# urllib3 closes pooled connections in a weakref.finalize. Its atexit hook is registered by the
+# first finalize of a process: before ours, then, so that ours runs first and finds them open.
+weakref.finalize(Owner, int).detach()
+
+_known: dict[int, weakref.ref[Ending]] = {}
+_kept: dict[int, Ending] = {}
+_registered_in: Identity | None = None
+_ended: tuple[Identity, float] | None = None
+
+
+def adopt(ending: Ending) -> None:
+    """Have this process's exit hooks deliver it. Idempotent; safe from any thread."""
+    key = id(ending)
+    if key not in _known:
+        _known[key] = weakref.ref(ending, lambda _: _known.pop(key, None) and None)
+    register()
+    if _ended is not None and _ended[0] == identity():  # first used in an atexit handler
+        ending.deliver_late(_ended[1] + ending.shutdown_timeout)
+
+
+def keep(ending: Ending) -> None:
+    """Hold on to it until the exit hook: no thread does, and the client may be dropped."""
+    _kept[id(ending)] = ending
+
+
+def register() -> None:
+    """Register this process's exit hooks. Idempotent."""
+    global _registered_in
+    here = identity()
+    if _registered_in == here:
+        return
+    _registered_in = here
+    atexit.register(run_exit_hook)
+    # Children of multiprocessing run no atexit handlers up to Python 3.12.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, run_exit_hook, exitpriority=100)
+
+
+def of_this_process() -> list[Ending]:
+    """All that the calling process owns."""
+    found = [reference() for reference in list(_known.values())]
+    return [ending for ending in found if ending is not None and ending.owner.holds()]
+
+
+def run_exit_hook() -> None:
+    """Deliver everything that this process holds, within one deadline for all its clients.
+
+    The deadline is the largest `shutdown_timeout` among those with work, counted from the
+    first call in this process. A second call has only what is left of it.
+    """
+    global _ended
+    here = identity()
+    if _ended is None or _ended[0] != here:
+        _ended = (here, time.monotonic())
+    started = _ended[1]
+    endings = of_this_process()
+    working = [ending for ending in endings if ending.has_work()]
+    timeout = max((ending.shutdown_timeout for ending in working), default=0.0)
+    deliver_all(working, started + timeout)
+    for ending in endings:
+        ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+
+
+def deliver_all(working: Iterable[Ending], deadline: float) -> None:
+    """Deliver them all; a service that hangs does not use up the time of the others."""
+    # Those without a thread share the time; the threads of the others work meanwhile.
+    ordered = sorted(working, key=lambda ending: ending.has_sender())
+    for ending in ordered:
+        if ending.has_sender():
+            ending.deliver_at_exit(deadline)
+            continue
+        now = time.monotonic()
+        inline = sum(not other.has_sender() for other in ordered)
+        share = max(0.0, deadline - now) / max(1, inline)
+        ending.deliver_at_exit(now + share)
+
+
+def end_child(raised: BaseException | None) -> NoReturn:
+    """End a child that a callback forked out of the sender thread.
+
+    That thread is the child's only one, so it does what the main thread would do at its
+    end: report what was raised, run the exit hooks once, flush stdio, exit.
+    """
+    status = _status(raised)
+    util = sys.modules.get("multiprocessing.util")
+    try:
+        if util is not None:
+            util._exit_function()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(status)
+
+
+def _status(raised: BaseException | None) -> int:
+    """The exit status that a main thread would give."""
+    if raised is None:
+        return 0
+    if not isinstance(raised, SystemExit):
+        traceback.print_exception(type(raised), raised, raised.__traceback__)
+        return 1
+    if raised.code is None:
+        return 0
+    if isinstance(raised.code, int):
+        return raised.code & 0xFF
+    print(raised.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    return 1

@@ -1,0 +1,187 @@
+"""Every option of a client: default, unit, range and environment fall-back."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
+
+from .errors import WhisperrError
+
+if TYPE_CHECKING:
+    import requests
+
+#: The service takes at most this many events in a request (CONTRACT: batch).
+SERVICE_BATCH_SIZE = 500
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+BeforeSend = Callable[[dict[str, Any], str], "dict[str, Any] | None"]
+OnError = Callable[[WhisperrError], object]
+
+
+class OptionArguments(TypedDict, total=False):
+    """The keyword arguments of a client, for type checkers; `Options` describes them."""
+
+    base_url: str | None
+    app_version: str | None
+    flush_at: int
+    flush_interval: float
+    max_queue_size: int
+    max_batch_size: int
+    max_retries: int
+    request_timeout: float
+    shutdown_timeout: float
+    disabled: bool | None
+    debug: bool | None
+    on_error: OnError | None
+    before_send: BeforeSend | None
+    session_factory: Callable[[], requests.Session] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The validated options of a client; the same in every process.
+
+    Raises:
+        ValueError: for a value outside its range, with what to write instead.
+        TypeError: for a value of another type.
+    """
+
+    #: The app's server key (`wrk_…`), a secret. Falls back to WHISPERR_API_KEY.
+    api_key: str | None = field(default=None, repr=False)
+    #: Where the service is. Falls back to WHISPERR_BASE_URL.
+    base_url: str | None = None
+    #: The release of the application, sent with every event. Falls back to WHISPERR_APP_VERSION.
+    app_version: str | None = None
+    #: How many queued operations start a delivery, at least 1.
+    flush_at: int = 20
+    #: Seconds between deliveries of what is queued; 0 turns the timer off.
+    flush_interval: float = 10.0
+    #: How many operations are kept at most; beyond it the oldest are dropped and reported.
+    max_queue_size: int = 10_000
+    #: Events in a request, 1 to 500.
+    max_batch_size: int = SERVICE_BATCH_SIZE
+    #: Tries after the first before `retry_exhausted` is reported; everything stays queued.
+    max_retries: int = 6
+    #: Seconds for one exchange, connecting included.
+    request_timeout: float = 10.0
+    #: Seconds that shutdown() and the end of the process may take to deliver.
+    shutdown_timeout: float = 5.0
+    #: Accept nothing and send nothing. Falls back to WHISPERR_DISABLED.
+    disabled: bool | None = None
+    #: Print reports to stderr. Falls back to WHISPERR_DEBUG.
+    debug: bool | None = None
+    #: Called with each WhisperrError, from the thread that delivers.
+    on_error: OnError | None = field(default=None, repr=False)
+    #: Sees a copy of each operation before it is encoded; returns it, changed or not, or None.
+    before_send: BeforeSend | None = field(default=None, repr=False)
+    #: Makes the `requests.Session` of a process, on its first delivery.
+    session_factory: Callable[[], requests.Session] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._fall_back()
+        _check_number("flush_at", self.flush_at, whole=True, least=1)
+        _check_number("flush_interval", self.flush_interval, least=0)
+        _check_number("max_queue_size", self.max_queue_size, whole=True, least=1)
+        _check_number("max_batch_size", self.max_batch_size, whole=True, least=1)
+        _check_number("max_retries", self.max_retries, whole=True, least=0)
+        _check_number("request_timeout", self.request_timeout, above=0)
+        _check_number("shutdown_timeout", self.shutdown_timeout, least=0)
+        for name in ("on_error", "before_send", "session_factory"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable or None.")
+        self._check_text()
+        if self.max_batch_size > SERVICE_BATCH_SIZE:
+            _warn(f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit.")
+            self._set("max_batch_size", SERVICE_BATCH_SIZE)
+
+    @property
+    def url(self) -> str:
+        """The base URL without a trailing slash."""
+        return (self.base_url or "").rstrip("/")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen for everyone else
+
+    def _fall_back(self) -> None:
+        environ = os.environ
+        if self.api_key is None:
+            self._set("api_key", environ.get("WHISPERR_API_KEY") or None)
+        if self.base_url is None:
+            url = environ.get("WHISPERR_BASE_URL") or "https://api.whisperr.net"
+            self._set("base_url", url)
+        if self.app_version is None:
+            self._set("app_version", environ.get("WHISPERR_APP_VERSION") or None)
+        for name in ("disabled", "debug"):
+            if getattr(self, name) is None:
+                given = environ.get(f"WHISPERR_{name.upper()}", "").strip().lower()
+                self._set(name, given in _TRUE)
+
+    def _check_text(self) -> None:
+        for name in ("api_key", "base_url", "app_version"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} must be a string.")
+        _check_url(self.url)
+        if not self.disabled:
+            _check_key(self.api_key)
+
+
+def _check_number(
+    name: str,
+    value: object,
+    *,
+    whole: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+) -> None:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {'a whole number' if whole else 'a number'}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite.")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}; it is {value}.")
+    if above is not None and value <= above:
+        raise ValueError(f"{name} must be greater than {above}; it is {value}.")
+
+
+def _check_key(api_key: str | None) -> None:
+    if not api_key or not api_key.strip():
+        raise ValueError(
+            "An API key is needed: pass api_key, set WHISPERR_API_KEY, or set disabled=True."
+        )
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ValueError("The API key holds a blank or a character that no key has; copy it again.")
+    if api_key.startswith("wpk_"):
+        _warn(
+            "The API key is a publishable one (wpk_…), which cannot grant consent; "
+            "a backend wants the app's server key (wrk_…)."
+        )
+
+
+def _check_url(url: str) -> None:
+    # The URL itself stands in no message: what is wrong with it may be a password in it.
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("base_url must begin with http:// or https:// and name a host.")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValueError("base_url must not have a query or a fragment.")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("base_url must not have user info; the key goes into api_key.")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("base_url has a port that is no number from 0 to 65535.") from None
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        _warn("base_url is plain http to another host: the key travels unencrypted. Use https.")
+
+
+def _warn(message: str) -> None:
+    # Past Options and the client's constructor, to the line that wrote the option.
+    warnings.warn(message, UserWarning, stacklevel=6)

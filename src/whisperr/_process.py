@@ -1,0 +1,173 @@
+"""Everything of a client that belongs to one process, wired. Making one has no effects."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import _exit
+from ._delivery import Delivery
+from ._fork import ForkedAway, ForkedInCallback, Owner
+from ._queue import OperationQueue
+from ._reporter import Reporter
+from ._sender import NEVER, Sender, Waiter
+from ._stats import Counters, Stats, this_process
+from ._transport import Transport
+
+if TYPE_CHECKING:
+    from ._operation import Operation, Refusal
+    from ._options import Options
+
+
+@dataclass(frozen=True)
+class FlushResult:
+    """What a flush came to; true when nothing accepted before it is left or was lost.
+
+    Attributes:
+        delivered: operations delivered since the flush before.
+        dropped: operations dropped since the flush before.
+        queued: operations accepted before the call that are still undelivered.
+        timed_out: whether the time ran out, or the call could not wait (in a callback).
+    """
+
+    delivered: int = 0
+    dropped: int = 0
+    queued: int = 0
+    timed_out: bool = False
+
+    def __bool__(self) -> bool:
+        return not self.dropped and not self.queued
+
+    def __add__(self, other: FlushResult) -> FlushResult:
+        return FlushResult(
+            self.delivered + other.delivered,
+            self.dropped + other.dropped,
+            self.queued + other.queued,
+            self.timed_out or other.timed_out,
+        )
+
+
+class ProcessState:
+    """Queue, sender, transport, counters and reporter of a client in one process."""
+
+    def __init__(self, options: Options) -> None:
+        self.owner = Owner()
+        self.shutdown_timeout = options.shutdown_timeout
+        self.closed = False
+        self._late_deadline: float | None = None
+        self._seen = (0, 0)
+        self._counters = Counters()
+        self._queue = OperationQueue(options.max_queue_size, self._counters)
+        self._reporter = Reporter(options.on_error, bool(options.debug), self._counters, self.owner)
+        transport = Transport(
+            options.url, options.api_key or "", options.session_factory, self.owner
+        )
+        delivery = Delivery(
+            options, self.owner, self._queue, transport, self._counters, self._reporter
+        )
+        self._sender = Sender(options, self.owner, self._queue, delivery, self._reporter)
+
+    def accept(self, operation: Operation) -> None:
+        """Queue an operation and see that someone delivers it."""
+        self._queue.append(operation)
+        self._see_to_delivery()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Count a call that queues nothing and see that someone reports it."""
+        self._reporter.refuse(refusal)
+        self._see_to_delivery()
+
+    def _see_to_delivery(self) -> None:
+        if self._late_deadline is not None:
+            # After the process's own last delivery nobody comes by any more.
+            self._serve(self._late_deadline, at_exit=True)
+        elif not self._sender.notify():
+            _exit.keep(self)
+            self._reporter.say_once(
+                "threads",
+                "environment",
+                "No thread can be started here, so track() delivers inline now and then. "
+                "Under uWSGI set enable-threads.",
+            )
+            self._sender.deliver_inline()
+
+    def flush(self, timeout: float | None) -> FlushResult:
+        """Deliver what was accepted before; see `Whisperr.flush`."""
+        deadline = NEVER if timeout is None else time.monotonic() + max(0.0, timeout)
+        return self._serve(deadline, at_exit=False)
+
+    def shutdown(self, timeout: float | None) -> FlushResult:
+        """Accept nothing more and deliver what is left; see `Whisperr.shutdown`."""
+        self.closed = True
+        self._sender.closing = True
+        seconds = self.shutdown_timeout if timeout is None else max(0.0, timeout)
+        result = self._serve(time.monotonic() + seconds, at_exit=True)
+        self._report_left(result)
+        return result
+
+    def _serve(self, deadline: float, *, at_exit: bool) -> FlushResult:
+        waiter = Waiter(self._queue.accepted, deadline, at_exit=at_exit)
+        try:
+            if self.has_work() or self._sender.closing:
+                self._sender.serve(waiter)
+        except ForkedInCallback as away:
+            cause = away.__cause__
+            if cause is not None and not isinstance(cause, Exception):
+                raise cause from None  # sys.exit() in the child that the callback forked
+            return FlushResult()
+        except ForkedAway:
+            return FlushResult()  # a child of a signal handler: the parent goes on with this
+        return self._result(waiter)
+
+    def _result(self, waiter: Waiter) -> FlushResult:
+        delivered = self._counters.delivered.value
+        dropped = sum(counter.value for counter in self._counters.dropped.values())
+        before, self._seen = self._seen, (delivered, dropped)
+        queued = self._queue.unsettled(waiter.mark)
+        return FlushResult(
+            delivered=delivered - before[0],
+            dropped=dropped - before[1],
+            queued=queued,
+            timed_out=queued > 0 and not waiter.finished,
+        )
+
+    def _report_left(self, result: FlushResult) -> None:
+        if result.queued:
+            self._reporter.report(
+                "stalled",
+                f"{result.queued} operations were not delivered before the end. "
+                "The service did not take them in time; see shutdown_timeout.",
+                count=result.queued,
+                reason="undelivered",
+            )
+
+    def has_work(self) -> bool:
+        """Whether there is something to deliver or to report."""
+        return bool(len(self._queue) or self._queue.in_flight or self._reporter.pending)
+
+    def has_sender(self) -> bool:
+        """Whether a thread is delivering."""
+        return self._sender.running
+
+    def deliver_at_exit(self, deadline: float) -> None:
+        """Deliver until then (monotonic seconds), and report what is left."""
+        self._report_left(self._serve(deadline, at_exit=True))
+
+    def deliver_late(self, deadline: float) -> None:
+        """From now on deliver inside each call, until then (monotonic seconds)."""
+        self._late_deadline = deadline
+
+    def stats(self) -> Stats:
+        """The accounts; see `Whisperr.stats`."""
+        counters = self._counters
+        return Stats(
+            called=counters.called.value,
+            accepted=counters.accepted.value,
+            refused={reason: counter.value for reason, counter in counters.refused.items()},
+            delivered=counters.delivered.value,
+            dropped={reason: counter.value for reason, counter in counters.dropped.items()},
+            queued=len(self._queue),
+            in_flight=self._queue.in_flight,
+            process=this_process(),
+        )

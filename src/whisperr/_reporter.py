@@ -1,0 +1,154 @@
+"""Reports: on_error, the `whisperr` logger and, with debug, stderr.
+
+Called by whoever delivers, never from inside track().
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from ._fork import ForkedInCallback
+from ._stats import REFUSAL_REASONS, Counters
+from .errors import ErrorType, WhisperrError
+
+if TYPE_CHECKING:
+    from ._fork import Owner
+    from ._operation import Refusal
+    from ._options import OnError
+
+logger = logging.getLogger("whisperr")
+logger.addHandler(logging.NullHandler())
+
+#: Refusals that are counted and not reported: the caller asked for them.
+_SILENT = "discarded"
+_MOST_EVENT_TYPES = 20
+_first = itemgetter(0)  # in C, as the rest of its line
+
+
+class Reporter:
+    """Turns what went wrong into calls of on_error; the only one that calls it.
+
+    Args:
+        on_error: the user's callback, or None.
+        debug: whether to print each report to stderr.
+        counters: the accounts, which say how many refusals were not reported yet.
+        owner: the process that reports.
+    """
+
+    def __init__(
+        self, on_error: OnError | None, debug: bool, counters: Counters, owner: Owner
+    ) -> None:
+        self._on_error = on_error
+        self._debug = debug
+        self._counters = counters
+        self._owner = owner
+        self._recent: deque[Refusal] = deque(maxlen=100)
+        self._reported = dict.fromkeys((*REFUSAL_REASONS, "overflow"), 0)
+        self._said: set[str] = set()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Count a call that queues nothing; reported later. Takes no lock, may be interrupted."""
+        counters = self._counters
+        # One C call, see Counter.
+        counted = zip((refusal,), counters.called, counters.refused[refusal.reason])  # noqa: B905
+        self._recent.extend(map(_first, counted))
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to report."""
+        refused = self._counters.refused
+        return self._overflowed() > 0 or any(
+            refused[reason].value > self._reported[reason]
+            for reason in REFUSAL_REASONS
+            if reason != _SILENT and not (reason == "closed" and self._reported[reason])
+        )
+
+    def _overflowed(self) -> int:
+        return self._counters.dropped["overflow"].value - self._reported["overflow"]
+
+    def report_pending(self) -> None:
+        """Report refusals and overflow since the last time, one report for each reason."""
+        recent = [self._recent.popleft() for _ in range(len(self._recent))]
+        for reason in REFUSAL_REASONS:
+            self._report_refused(reason, [entry for entry in recent if entry.reason == reason])
+        count = self._overflowed()
+        if count:
+            self._reported["overflow"] += count
+            self.report(
+                "dropped",
+                f"{count} operations were dropped: the queue was full. The oldest go first. "
+                "Raise max_queue_size, or call flush() every few thousand operations.",
+                count=count,
+                reason="overflow",
+            )
+
+    def _report_refused(self, reason: str, recent: list[Refusal]) -> None:
+        before = self._reported[reason]
+        now = self._reported[reason] = self._counters.refused[reason].value
+        if now == before or reason == _SILENT or (reason == "closed" and before):
+            return
+        detail = recent[-1].detail if recent else ""
+        names = sorted({entry.event_type for entry in recent if entry.event_type})
+        self.report(
+            "dropped",
+            f"{now - before} calls queued nothing ({reason}). {detail}".rstrip(),
+            count=now - before,
+            reason=reason,
+            event_types=tuple(names[:_MOST_EVENT_TYPES]),
+        )
+
+    def say_once(self, topic: str, type: ErrorType, message: str) -> None:  # noqa: A002
+        """Report something that is true for the whole life of this process, once."""
+        if topic not in self._said:
+            self._said.add(topic)
+            self.report(type, message)
+
+    def report(
+        self,
+        type: ErrorType,  # noqa: A002 - as in WhisperrError
+        message: str,
+        status: int | None = None,
+        *,
+        count: int = 0,
+        reason: str | None = None,
+        event_types: tuple[str, ...] = (),
+        service_message: str | None = None,
+    ) -> None:
+        """Make one report; what the callback raises is logged.
+
+        Raises:
+            ForkedInCallback: where the callback forked and this is the child.
+        """
+        logger.warning("%s: %s", type, message)
+        if self._debug:
+            print(f"whisperr: {type}: {message}", file=sys.stderr)  # noqa: T201 - what debug is for
+        if self._on_error is None:
+            return
+        error = WhisperrError(
+            type,
+            message,
+            status,
+            count=count,
+            reason=reason,
+            event_types=event_types,
+            service_message=service_message,
+        )
+        raised: BaseException | None = None
+        try:
+            self._on_error(error)
+        except BaseException as problem:  # noqa: BLE001 - judged below
+            raised = problem
+        if not self._owner.holds():
+            raise ForkedInCallback from raised
+        if isinstance(raised, KeyboardInterrupt):
+            raise raised
+        if raised is not None:
+            logger.error("on_error raised %s; its report was: %s", _name(raised), message)
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__

@@ -1,0 +1,148 @@
+"""One HTTP exchange: bytes in, an Outcome out, never an exception. No retries, no pauses."""
+
+from __future__ import annotations
+
+# Imported for others: they import these only when they need them, and an import that is
+# half done in another thread in the moment of a fork never ends in the child.
+import encodings.idna  # noqa: F401 - socket.getaddrinfo
+import netrc  # noqa: F401 - requests
+import time
+from typing import TYPE_CHECKING, Any
+
+import requests
+import requests.adapters
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry
+
+from ._outcome import Outcome, judge, no_answer
+from ._version import VERSION
+from ._wire import DeadlineAdapter, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._fork import Owner
+
+#: More of an answer than the service ever sends; the rest is not read.
+_MAX_ANSWER_BYTES = 64 * 1024
+
+
+class Transport:
+    """The HTTP session of a process; made on the first exchange, used by one thread at a time.
+
+    Args:
+        url: the service's base URL without a trailing slash.
+        api_key: goes into the X-API-Key header and nowhere else.
+        session_factory: makes the session, None for a plain `requests.Session`.
+        owner: whose session it is.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        session_factory: Callable[[], requests.Session] | None,
+        owner: Owner,
+    ) -> None:
+        self._url = url
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"whisperr-python/{VERSION}",
+            "X-API-Key": api_key,
+        }
+        self._session_factory = session_factory
+        self._exchange = Exchange(owner)
+        self._session: requests.Session | None = None
+
+    def post(self, path: str, body: bytes, *, events: int, deadline: float) -> Outcome:
+        """Send one request and judge its answer.
+
+        Args:
+            path: such as ``/v1/events/batch``.
+            body: JSON.
+            events: how many events the body is a batch of, 0 for an identify.
+            deadline: monotonic time at which the exchange is given up.
+
+        Returns:
+            The outcome; every error is one.
+        """
+        self._exchange.deadline = deadline
+        try:
+            session = self._session
+            if session is None:
+                session = self._session = self._new_session()
+            return self._answer(session, path, body, events)
+        except Exception as error:  # noqa: BLE001 - adapters and sessions of users raise anything
+            return _failure(error)
+
+    def _new_session(self) -> requests.Session:
+        session = self._session_factory() if self._session_factory else requests.Session()
+        for prefix in ("https://", "http://"):
+            # An adapter of the user's own stays; what requests mounts by itself does not.
+            if type(session.get_adapter(prefix)) is requests.adapters.HTTPAdapter:
+                session.mount(prefix, DeadlineAdapter(self._exchange))
+        return session
+
+    def _answer(self, session: requests.Session, path: str, body: bytes, events: int) -> Outcome:
+        response = session.post(
+            self._url + path,
+            data=body,
+            headers=self._headers,
+            timeout=max(0.001, self._exchange.deadline - time.monotonic()),
+            allow_redirects=False,  # the key must not travel to another host
+            stream=True,
+            auth=_as_it_is,
+        )
+        try:
+            answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)
+        finally:
+            response.close()  # goes back to the pool where it was read to its end
+        return judge(
+            response.status_code,
+            answer,
+            events=events,
+            retry_after=_seconds(response.headers.get("Retry-After")),
+            location=response.headers.get("Location"),
+        )
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An auth that adds nothing: requests would otherwise look into .netrc."""
+    return request
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None:
+        return None
+    try:
+        return Retry().parse_retry_after(retry_after)
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
+
+
+def _failure(error: Exception) -> Outcome:
+    causes = _causes(error)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return no_answer("nothing listens there (connection refused)", refused=True)
+    if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):
+        return no_answer("no answer came in time")
+    # Names only: the text of an exception may hold the URL of a proxy with its password.
+    names = " from ".join(type(cause).__name__ for cause in causes[:3])
+    return no_answer(f"the exchange failed ({names})")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it came from, requests' and urllib3's nesting included."""
+    causes: list[BaseException] = []
+    pending: list[Any] = [error]
+    while pending and len(causes) < 20:
+        cause = pending.pop(0)
+        if not isinstance(cause, BaseException) or cause in causes:
+            continue
+        causes.append(cause)
+        pending += [cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+        if isinstance(cause, (requests.RequestException, HTTPError)):
+            pending += cause.args
+    return causes
