@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import weakref
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ._fork import Identity, Owner, identity
 
@@ -46,7 +46,8 @@ weakref.finalize(Owner, int).detach()
 
 _known: dict[int, weakref.ref[Ending]] = {}
 _kept: dict[int, Ending] = {}
-_registered_in: Identity | None = None
+_atexit_in: Identity | None = None
+_finalizer: tuple[Identity, Any] | None = None
 _ended: tuple[Identity, float] | None = None
 
 
@@ -67,16 +68,22 @@ def keep(ending: Ending) -> None:
 
 def register() -> None:
     """Register this process's exit hooks. Idempotent."""
-    global _registered_in
+    global _atexit_in
     here = identity()
-    if _registered_in == here:
-        return
-    _registered_in = here
-    atexit.register(run_exit_hook)
+    if _atexit_in != here:
+        _atexit_in = here
+        atexit.register(run_exit_hook)
     # Children of multiprocessing run no atexit handlers up to Python 3.12.
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.Finalize(None, run_exit_hook, exitpriority=100)
+        _register_finalizer(util, here)
+
+
+def _register_finalizer(util: Any, here: Identity) -> None:
+    global _finalizer
+    # A child of the fork server unpickles a client before multiprocessing clears the registry.
+    if _finalizer is None or _finalizer[0] != here or not _finalizer[1].still_active():
+        _finalizer = (here, util.Finalize(None, run_exit_hook, exitpriority=100))
 
 
 def of_this_process() -> list[Ending]:

@@ -66,7 +66,7 @@ class ProcessState:
         delivery = Delivery(
             options, self.owner, self._queue, transport, self._counters, self._reporter
         )
-        self._sender = Sender(options, self.owner, self._queue, delivery, self._reporter)
+        self._sender = Sender(options, self.owner, self._queue, delivery, self._reporter, self)
 
     def accept(self, operation: Operation) -> None:
         """Queue an operation and see that someone delivers it."""

@@ -80,6 +80,8 @@ class Sender:
         queue: what is delivered.
         delivery: makes one step.
         reporter: told between the steps.
+        state: what all of these are parts of; the thread keeps it alive, so that the exit
+            hook finds what a dropped client still holds.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class Sender:
         queue: OperationQueue,
         delivery: Delivery,
         reporter: Reporter,
+        state: object,
     ) -> None:
+        self._state = state
         self._flush_at = options.flush_at
         self._timed = options.flush_interval > 0
         self._period = options.flush_interval or _DEFAULT_PERIOD
