@@ -63,8 +63,8 @@ def record_stats(of: Whisperr) -> None:
 
 
 def note(kind: str, **values: Any) -> None:
-    """Write a line for the test to read."""
-    _append(kind, values)
+    """Write a line for the test to read, with the time (the monotonic clock is the machine's)."""
+    _append(kind, {"at": time.monotonic(), **values})
 
 
 def wait_for(child: int) -> None:
@@ -98,7 +98,7 @@ class Result:
     """What a script did, and what arrived."""
 
     status: int
-    seconds: float
+    ended_at: float
     output: str
     folder: Path
     ledger: Ledger
@@ -108,9 +108,14 @@ class Result:
         path = self.folder / name
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def assert_exactly_once(self, tracked: int) -> None:
+    def seconds_since(self, kind: str) -> float:
+        """From the script's only note of this kind until the process was gone."""
+        (line,) = self.lines(kind)
+        return self.ended_at - float(line["at"])
+
+    def assert_exactly_once(self, tracked: int, status: int = 0) -> None:
         """Each of the `tracked` ids arrived once, every process's accounts balance."""
-        assert self.status == 0, self.output
+        assert self.status == status, self.output
         assert len(self.ledger.tracked) == tracked, self.output
         assert self.ledger.exactly_once, f"{_differences(self.ledger)}\n{self.output}"
         assert not self.lines("reports"), self.lines("reports")
@@ -142,7 +147,6 @@ def run_script(
         "WHISPERR_BASE_URL": url or server.url,
         **environment,
     }
-    started = time.monotonic()
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             command, env=environ, stdout=output, stderr=output, start_new_session=True
@@ -152,7 +156,7 @@ def run_script(
         except subprocess.TimeoutExpired:
             _dump_and_kill(process)
             pytest.fail(f"{command} hung.\n{(folder / 'output').read_text()}")
-    took = time.monotonic() - started
+    ended_at = time.monotonic()
     journal = folder / "journal"
     tracked = (
         [json.loads(line)["id"] for line in journal.read_text().splitlines()]
@@ -160,7 +164,7 @@ def run_script(
         else []
     )
     ledger = judge(tracked, arrivals_from(server.arrivals(api_key)))
-    return Result(status, took, (folder / "output").read_text(), folder, ledger)
+    return Result(status, ended_at, (folder / "output").read_text(), folder, ledger)
 
 
 def _dump_and_kill(process: subprocess.Popen[bytes]) -> None:

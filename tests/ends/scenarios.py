@@ -1,0 +1,177 @@
+"""Processes that end in some way with operations queued; run by test_ends.py."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, NoReturn
+
+import lab
+from whisperr import Whisperr, flush_all
+
+EVENTS = 50
+
+
+def main() -> None:
+    globals()[sys.argv[1]]()
+
+
+def _loaded(**options: Any) -> Whisperr:
+    """A client whose operations only the end of the process delivers."""
+    client = lab.client(**{"flush_interval": 0, "flush_at": 10_000, **options})
+    _load(client)
+    return client
+
+
+def _load(client: Whisperr) -> None:
+    for _ in range(EVENTS - 1):
+        lab.track(client)
+    lab.identify(client)
+
+
+def fall_through() -> None:
+    lab.record_stats(_loaded())
+
+
+def sys_exit() -> None:
+    lab.record_stats(_loaded())
+    sys.exit(0)
+
+
+def uncaught_exception() -> NoReturn:
+    lab.record_stats(_loaded())
+    raise RuntimeError("the application's own")
+
+
+def keyboard_interrupt() -> None:
+    lab.record_stats(_loaded())
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+
+
+def dropped_client() -> None:
+    """Nothing but the sender thread knows of the client any more."""
+    client = _loaded()
+    lab.record_stats(client)
+    del client
+
+
+def delivering_before_os_exit() -> NoReturn:
+    client = lab.client()
+    with client.delivering(), client.delivering():
+        _load(client)
+    lab.record_stats(client)
+    os._exit(0)
+
+
+def with_client() -> None:
+    with lab.client() as client:
+        _load(client)
+    lab.record_stats(client)
+
+
+def idle_end_then_exit() -> None:
+    """The sender thread has ended for want of work; what comes later is delivered at the exit."""
+    client = lab.client(flush_interval=0.1, flush_at=10_000)
+    lab.track(client)
+    assert client.flush()
+    deadline = time.monotonic() + 10
+    while client._local.get()._sender.running:
+        assert time.monotonic() < deadline, "The idle sender did not end."
+        time.sleep(0.01)
+    for _ in range(EVENTS - 1):
+        lab.track(client)
+    lab.record_stats(client)
+
+
+def atexit_handlers() -> None:
+    """Track in handlers that run before ours, after ours, and were registered in the child."""
+    clients: list[Whisperr] = []
+    atexit.register(lambda: lab.track(clients[0]))  # runs after ours
+    clients.append(lab.client())
+    atexit.register(lambda: lab.track(clients[0]))  # runs before ours
+    lab.track(clients[0])
+    lab.record_stats(clients[0])
+
+
+def first_use_in_atexit() -> None:
+    """A client whose first operation comes after our exit hook."""
+    clients: list[Whisperr] = []
+    atexit.register(lambda: lab.record_stats(clients[0]))
+    atexit.register(lambda: lab.track(clients[0]))
+    clients.append(lab.client())
+
+
+def thread_outlives_main() -> None:
+    client = lab.client()
+
+    def work() -> None:
+        threading.main_thread().join()
+        lab.track(client)
+        lab.record_stats(client)
+
+    threading.Thread(target=work).start()
+
+
+def two_clients() -> None:
+    """One client's service hangs; the other's operations arrive all the same."""
+    healthy = _loaded(shutdown_timeout=1.0)
+    hanging = lab.client(
+        base_url=os.environ["LAB_HANGING_URL"],
+        flush_interval=0,
+        flush_at=10_000,
+        shutdown_timeout=1.0,
+        on_error=None,
+    )
+    for _ in range(EVENTS):
+        hanging.track("user", "never_arrives")
+    lab.record_stats(healthy)
+    lab.note("end")
+
+
+def undeliverable() -> None:
+    """The service takes nothing: it hangs, or nothing listens."""
+    client = _loaded(shutdown_timeout=float(os.environ.get("LAB_SHUTDOWN_TIMEOUT", "1")))
+    lab.record_stats(client)
+    lab.note("end")
+
+
+def undeliverable_busy() -> None:
+    """As above, with an exchange under way when the process ends."""
+    client = lab.client(flush_at=1, shutdown_timeout=1.0)
+    _load(client)
+    lab.record_stats(client)
+    lab.note("end")
+
+
+def flush_in_vain() -> None:
+    client = _loaded(shutdown_timeout=0.1)
+    started = time.monotonic()
+    result = client.flush(timeout=1)
+    lab.note(
+        "flushed",
+        seconds=time.monotonic() - started,
+        true=bool(result),
+        queued=result.queued,
+        timed_out=result.timed_out,
+    )
+    lab.record_stats(client)
+
+
+def flush_everything() -> None:
+    first, second = lab.client(flush_interval=0), lab.client(flush_interval=0)
+    for client in (first, second):
+        lab.track(client)
+    assert flush_all(5)
+    for client in (first, second):
+        assert client.stats().delivered == 1
+        lab.record_stats(client)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What a process queued is delivered however it ends, and within its time."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import repeated, run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness import LocalServer
+
+SCRIPT = "ends/scenarios.py"
+#: Scenario: operations, exit status.
+ENDS = {
+    "fall_through": (50, 0),
+    "sys_exit": (50, 0),
+    "uncaught_exception": (50, 1),
+    "keyboard_interrupt": (50, -2),
+    "dropped_client": (50, 0),
+    "delivering_before_os_exit": (50, 0),
+    "with_client": (50, 0),
+    "idle_end_then_exit": (50, 0),
+    "atexit_handlers": (3, 0),
+    "first_use_in_atexit": (1, 0),
+    "thread_outlives_main": (1, 0),
+    "flush_everything": (2, 0),
+}
+
+
+@repeated
+@pytest.mark.parametrize("scenario", ENDS)
+def test_everything_queued_is_delivered_at_the_end(
+    server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
+) -> None:
+    operations, status = ENDS[scenario]
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario)
+    result.assert_exactly_once(operations, status)
+
+
+def test_a_healthy_client_delivers_although_another_ones_service_hangs(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "two_clients", LAB_HANGING_URL=hanging_url
+    )
+    result.assert_exactly_once(50)
+    assert result.seconds_since("end") < 1.0 + 0.5
+
+
+@pytest.mark.parametrize("scenario", ["undeliverable", "undeliverable_busy"])
+def test_an_exit_ends_in_time_when_the_service_never_answers(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, scenario: str
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, url=hanging_url)
+    assert result.seconds_since("end") < 1.0 + 0.5
+    _assert_reported(result.lines("reports"), 50)
+
+
+def test_an_exit_takes_at_most_2_s_when_the_port_is_refused(
+    server: LocalServer, api_key: str, tmp_path: Path, refused_url: str
+) -> None:
+    result = run_script(
+        server,
+        api_key,
+        tmp_path,
+        SCRIPT,
+        "undeliverable",
+        url=refused_url,
+        LAB_SHUTDOWN_TIMEOUT="5",
+    )
+    assert result.seconds_since("end") < 2.0
+    _assert_reported(result.lines("reports"), 50)
+
+
+def test_a_flush_ends_in_time_when_the_service_never_answers(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, "flush_in_vain", url=hanging_url)
+    (flushed,) = result.lines("flushed")
+    assert flushed["seconds"] < 1.0 + 0.5
+    assert (flushed["true"], flushed["queued"], flushed["timed_out"]) == (False, 50, True)
+
+
+def _assert_reported(reports: list[dict[str, object]], count: int) -> None:
+    """What was not delivered is reported once, with its count."""
+    undelivered = [report for report in reports if report["reason"] == "undelivered"]
+    assert [report["count"] for report in undelivered] == [count], reports
+
+
+if sys.platform == "win32":
+    del ENDS["keyboard_interrupt"]
+
+
+@pytest.fixture
+def hanging_url() -> Iterator[str]:
+    """A server that accepts every connection and never answers: the kernel does it for us."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def refused_url() -> str:
+    """A port of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -1,0 +1,154 @@
+"""The architecture holds: data and imports go one way, forks are watched in one place."""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import whisperr
+
+PACKAGE = Path(whisperr.__file__).parent
+#: A module imports only from modules that stand above it.
+ORDER = [
+    "_version",
+    "errors",
+    "billing",
+    "channel",
+    "_fork",
+    "_encoding",
+    "_options",
+    "_operation",
+    "_stats",
+    "_queue",
+    "_outcome",
+    "_backoff",
+    "_wire",
+    "_transport",
+    "_reporter",
+    "_delivery",
+    "_exit",
+    "_sender",
+    "_process",
+    "_client",
+    "__init__",
+    "cli",
+]
+#: What only one module may do, and what would give it away.
+ROOMS = {
+    "_fork": {"fork", "forkpty", "getpid", "register_at_fork"},
+    "_exit": {"atexit", "Finalize"},
+    "_sender": {"start_new_thread"},
+}
+#: What only these modules may import.
+IMPORTERS = {
+    "requests": {"_transport", "_wire"},
+    "urllib3": {"_transport", "_wire"},
+    "ssl": {"_wire"},
+    "socket": {"_wire"},
+    "psutil": {"_stats"},
+    "logging": {"_reporter"},
+    "orjson": {"_encoding"},
+    "atexit": {"_exit"},
+    "_thread": {"_sender"},
+    "fastapi": set(),
+    "uvicorn": set(),
+    "rich": set(),
+}
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+CORE = [name for name in MODULES if name != "cli"]
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+def _sibling_imports(module: str) -> set[str]:
+    """Modules of the package that this one imports, for type checking included."""
+    found: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return {name.split(".")[0] for name in found}
+
+
+def _outside_imports(module: str, *, at_runtime: bool) -> set[str]:
+    found: set[str] = set()
+    tree = _tree(module)
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if at_runtime and node in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def _names(module: str) -> set[str]:
+    """Every name in the code, comments and strings left out."""
+    with (PACKAGE / f"{module}.py").open("rb") as source:
+        return {
+            token.string
+            for token in tokenize.tokenize(source.readline)
+            if token.type == tokenize.NAME
+        }
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(ORDER) == MODULES
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_imports_go_one_way(module: str) -> None:
+    below = set(ORDER[ORDER.index(module) :])
+    assert not _sibling_imports(module) & below
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_belongs_to_a_room_occurs_there_alone(room: str) -> None:
+    for module in CORE:
+        if module != room:
+            assert not _names(module) & ROOMS[room], module
+    assert _names(room) & ROOMS[room]
+
+
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_a_library_is_imported_by_its_room_alone(library: str) -> None:
+    importers = {name for name in CORE if library in _outside_imports(name, at_runtime=True)}
+    assert importers == IMPORTERS[library]
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_modules_fit_on_few_screens_and_functions_on_half_of_one(module: str) -> None:
+    tree = _tree(module)
+    longest = max(
+        (
+            (_statement_lines(node), node.name)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        ),
+        default=(0, ""),
+    )
+    assert longest[0] <= 45, longest
+    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= 400
+
+
+def _statement_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_the_package_says_what_is_public() -> None:
+    assert sorted(whisperr.__all__) == whisperr.__all__
+    assert all(hasattr(whisperr, name) for name in whisperr.__all__)
+    assert (PACKAGE / "py.typed").exists()
