@@ -1,0 +1,1 @@
+"""A local ingestion server to develop and test against: `whisperr serve`."""

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness import LocalServer
+from wire_schema import WireSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[LocalServer]:
+    """One local server for the session (with xdist: for each worker)."""
+    server = LocalServer.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def wire_schema() -> WireSchema | None:
+    """The service's own schemas, None where WHISPERR_SPEC_PATH is not set."""
+    return WireSchema.from_environment()
+
+
+@pytest.fixture
+def api_key(
+    request: pytest.FixtureRequest, server: LocalServer, wire_schema: WireSchema | None
+) -> Iterator[str]:
+    """An app of the test's own; what it sent is judged by the service's schemas at the end."""
+    key = f"wrk_test_{secrets.token_hex(8)}"
+    yield key
+    server.clear_faults(key)
+    if wire_schema is None or request.node.get_closest_marker("malformed"):
+        return
+    violations = list(wire_schema.violations(server.requests(key)))
+    assert not violations, "\n".join(violations)
