@@ -11,9 +11,11 @@ from ._delivery import Delivery
 from ._fork import ForkedAway, ForkedInCallback, Owner
 from ._queue import OperationQueue
 from ._reporter import Reporter
-from ._sender import NEVER, Sender, Waiter
+from ._schedule import NEVER
+from ._sender import Sender
 from ._stats import Counters, Stats, this_process
 from ._transport import Transport
+from ._waiter import Waiter
 
 if TYPE_CHECKING:
     from ._operation import Operation, Refusal

@@ -135,7 +135,7 @@ def _raw_fork() -> int:
     client.flush()
     sender = client._local.get()._sender
     deadline = time.monotonic() + 10
-    while not sender._idle:  # set right before the sender waits for operations
+    while not sender.idle:  # set right before the sender waits for operations
         assert time.monotonic() < deadline
         time.sleep(0.001)
     time.sleep(0.02)  # gives up the GIL, so that the sender comes to its wait

@@ -1,0 +1,27 @@
+"""What hosts that are already imported ask for; imports none of them itself."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def start_thread(run: Callable[[], None]) -> None:
+    """Start a thread without waiting until it runs, as `threading.Thread.start` would.
+
+    Under gevent it is a greenlet, except where one of the threads of gevent's pool asks
+    for it: a greenlet there would run only while that thread waits for something.
+
+    Raises:
+        RuntimeError: where no thread can be started.
+    """
+    start = _thread.start_new_thread
+    gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
+    if gevent is not None and monkey is not None and monkey.is_module_patched("threading"):
+        if not gevent.get_hub().main_hub:
+            start = monkey.get_original("_thread", "start_new_thread")
+    start(run, ())

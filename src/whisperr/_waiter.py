@@ -1,0 +1,66 @@
+"""Locks used as flags: nobody waits for a lock that another may hold, only for a flag."""
+
+from __future__ import annotations
+
+import _thread
+import time
+
+#: A wait of `acquire` must be finite.
+_LONGEST_WAIT = 3600.0
+
+
+class Flag:
+    """Raised by anyone, waited for by one; raising it waits for nothing and never fails.
+
+    A signal handler or a finaliser may raise it while it interrupts any line, which
+    `threading.Event` does not allow.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Raise the flag; one that is up stays up."""
+        if self._lock.locked():
+            try:
+                self._lock.release()
+            except (RuntimeError, ValueError):
+                return  # another thread was faster (gevent's lock raises ValueError)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the flag is raised, at most so long, and lower it."""
+        if seconds > 0:
+            self._lock.acquire(True, min(seconds, _LONGEST_WAIT))
+
+
+class Waiter:
+    """Someone who waits until all operations with a number below `mark` are settled.
+
+    Args:
+        mark: as many operations as were accepted before.
+        deadline: monotonic time at which to stop waiting.
+        at_exit: whether the process is ending.
+    """
+
+    def __init__(self, mark: int, deadline: float, *, at_exit: bool = False) -> None:
+        self.mark = mark
+        self.deadline = deadline
+        self.at_exit = at_exit
+        self.finished = False
+        self._done = Flag()
+
+    def over(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.finished or time.monotonic() >= self.deadline
+
+    def finish(self) -> None:
+        """All is settled, or cannot be settled in time."""
+        self.finished = True
+        self._done.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for finish(), at most so long and not beyond the deadline."""
+        self._done.wait(min(seconds, self.deadline - time.monotonic()))

@@ -1,0 +1,44 @@
+"""Every Python snippet of the documents runs, against the local server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import run_script
+
+if TYPE_CHECKING:
+    from harness import LocalServer
+
+ROOT = Path(__file__).parent.parent
+_SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): snippets
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if (snippets := _SNIPPET.findall(path.read_text()))
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_snippets_of_a_document_run_one_after_the_other(
+    server: LocalServer, api_key: str, tmp_path: Path, document: str
+) -> None:
+    script = tmp_path / "snippets.py"
+    script.write_text("\n".join(DOCUMENTS[document]))
+    result = run_script(server, api_key, tmp_path, str(script))
+    assert result.status == 0, result.output
+    tracked = "track(" in script.read_text()
+    assert (server.counts(api_key)["events"] > 0) == tracked
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text.index("make demo") < text.index("make test") < text.index("## ")
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
