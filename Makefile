@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 JOBS ?= 4
 SPEC ?= ../shared/conformance/wire.json
 
+# How often `make repeat` runs each case of forks and ends.
+RUNS ?= 50
+
 .PHONY: test lint demo conformance repeat clean
 
 $(STAMP): pyproject.toml
@@ -20,6 +23,9 @@ test: $(STAMP)
 	if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
 	  echo "WHISPERR_SPEC_PATH is not set: the service's own fixtures and schemas are NOT checked."; fi; \
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+repeat: $(STAMP)
+	WHISPERR_RUNS=$(RUNS) $(BIN)/python -m pytest -n $(JOBS) -q tests/forks tests/ends $(ARGS)
 
 conformance: $(STAMP)
 	@if [ -z "$$WHISPERR_SPEC_PATH" ]; then \

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,16 +171,11 @@ def run_script(
 def _dump_and_kill(process: subprocess.Popen[bytes]) -> None:
     """SIGABRT makes faulthandler write every thread's stack, in each process of the group."""
     os.killpg(process.pid, signal.SIGABRT)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(5)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _differences(ledger: Ledger) -> str:

@@ -477,9 +477,7 @@ def test_after_shutdown_nothing_is_accepted_and_that_is_said_once(
     assert server.counts(api_key)["events"] == 1
 
 
-def test_with_client_shuts_down_and_delivering_does_not(
-    server: LocalServer, api_key: str
-) -> None:
+def test_with_client_shuts_down_and_delivering_does_not(server: LocalServer, api_key: str) -> None:
     with new_client(server, api_key) as client:
         with client.delivering():
             client.track("u", "happened")
@@ -543,7 +541,9 @@ def test_a_pickle_outside_of_a_spawn_is_refused(client: Whisperr) -> None:
         pickle.dumps(client)
 
 
-def test_its_repr_does_not_show_the_key(client: Whisperr, api_key: str, server: LocalServer) -> None:
+def test_its_repr_does_not_show_the_key(
+    client: Whisperr, api_key: str, server: LocalServer
+) -> None:
     assert repr(client) == f"<Whisperr {server.url}>"
 
 

@@ -3,19 +3,22 @@
 Plain values (exact str, int, float, bool, None, list, tuple, dict with str keys)
 are encoded at once. Anything else takes the careful way, which gives each value
 the representation that docs/values.md lists, or a stand-in that names its type:
-the methods of a type we do not know are never called, they may do anything.
+the methods of a type we do not know are never called, they may do anything. So
+`issubclass(type(value), …)` everywhere: `isinstance` asks a proxy for its `__class__`.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import inspect
 import json
 import math
 import sys
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -30,6 +33,9 @@ except ImportError:
 #: orjson's own limit, kept by both encoders so that the bytes mean the same.
 MAX_DEPTH = 254
 _SCALARS = frozenset({str, float, bool, type(None)})
+#: What orjson may be given. No Enum: one whose `value` raises would crash the interpreter.
+_ORJSON_SCALARS = _SCALARS | {int, UUID}
+_CONTAINERS = frozenset({dict, list, tuple})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 _dumps = json.JSONEncoder(
@@ -49,7 +55,8 @@ def encode(value: dict[str, Any]) -> bytes:
     """
     try:
         return _encode_plain(value)
-    except Exception:  # noqa: BLE001 - whatever it was, the careful way has an answer
+    except (TypeError, ValueError, RuntimeError, _NotPlain):
+        # No other: what a signal handler raises (Celery's soft time limit) passes through.
         return _encode_plain(_careful(value, 1, ()))
 
 
@@ -78,19 +85,26 @@ def _require_plain(value: Any, depth: int) -> None:
             _require_plain(item, depth + 1)
 
 
-def _refuse(_value: Any) -> Any:
-    raise _NotPlain
+def _require_known(value: Any, depth: int) -> None:
+    """Raise _NotPlain for what only the careful way knows."""
+    if depth > MAX_DEPTH:
+        raise _NotPlain
+    items = value.values() if type(value) is dict else value
+    if _ORJSON_SCALARS.issuperset(map(type, items)):  # one C call for most
+        return
+    for item in items:
+        kind = type(item)
+        if kind in _CONTAINERS:
+            _require_known(item, depth + 1)
+        elif kind not in _ORJSON_SCALARS:
+            raise _NotPlain
 
 
 if orjson is not None:
-    _OPTIONS = (
-        orjson.OPT_PASSTHROUGH_SUBCLASS
-        | orjson.OPT_PASSTHROUGH_DATACLASS
-        | orjson.OPT_PASSTHROUGH_DATETIME
-    )
 
     def _encode_with_orjson(value: Any) -> bytes:
-        return orjson.dumps(value, _refuse, _OPTIONS)
+        _require_known(value, 1)
+        return orjson.dumps(value)
 
     _encode_plain = _encode_with_orjson
 else:
@@ -99,25 +113,25 @@ else:
 
 def _careful(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
     """The value made of plain types only; never raises for what the value is."""
+    kind = type(value)
+    if issubclass(kind, (dict, list, tuple, set, frozenset)):
+        return _careful_container(value, depth, parents)
+    if issubclass(kind, Enum):
+        return _careful(value._value_, depth, parents)
     try:
-        if isinstance(value, (dict, list, tuple, set, frozenset)):
-            return _careful_container(value, depth, parents)
-        for kind, represent in _REPRESENTATIONS:
-            if isinstance(value, kind):
+        for known, represent in _REPRESENTATIONS:
+            if issubclass(kind, known):
                 return represent(value)
-        if isinstance(value, Enum):
-            return _careful(value._value_, depth, parents)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
-            return _careful({name: getattr(value, name) for name in names}, depth, parents)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, numpy.generic):
-            return _careful(value.item(), depth, parents)
+        if inspect.getattr_static(kind, "__dataclass_fields__", None) is None:
+            return _scalar_of_numpy(value, depth)
+        fields = {field.name: _stored(value, field.name) for field in dataclasses.fields(kind)}
     except RecursionError:
         raise
     except Exception:  # noqa: BLE001 - a value's own fault costs no more than its value
         return _stand_in(value)
-    return _stand_in(value)
+    if id(value) in parents:
+        return "<cycle>"
+    return _careful_container(fields, depth, (*parents, id(value)))
 
 
 def _careful_container(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
@@ -126,25 +140,49 @@ def _careful_container(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
     if depth > MAX_DEPTH:
         return "<too deep>"
     parents = (*parents, id(value))
-    if isinstance(value, dict):
+    kind = type(value)
+    if issubclass(kind, dict):
         # dict's own methods: a subclass may override them with anything.
         items = list(dict.items(value))
-        return {_key(key, depth): _careful(item, depth + 1, parents) for key, item in items}
+        keys = [_key(key, depth, parents) for key, _ in items]
+        values = [_careful(item, depth + 1, parents) for _, item in items]
+        return dict(zip(keys, values, strict=True))
     elements = [_careful(item, depth + 1, parents) for item in _elements(value)]
-    if isinstance(value, (set, frozenset)):
+    if issubclass(kind, (set, frozenset)):
         elements.sort(key=_dumps)
     return elements
 
 
+def _stored(value: Any, name: str) -> Any:
+    """A dataclass's field as it is stored: a property in its place may do anything."""
+    found = inspect.getattr_static(value, name)
+    return found.__get__(value) if type(found) is MemberDescriptorType else found  # a slot
+
+
+def _scalar_of_numpy(value: Any, depth: int) -> Any:
+    generic = getattr(sys.modules.get("numpy"), "generic", None)
+    if generic is None or not issubclass(type(value), generic):
+        return _stand_in(value)
+    item = generic.item(value)
+    if issubclass(type(item), generic):  # a longdouble has no Python type
+        return _stand_in(value)
+    return _careful(item, depth, ())
+
+
 def _elements(value: Any) -> Iterable[Any]:
     for kind in (list, tuple, set, frozenset):
-        if isinstance(value, kind):
+        if issubclass(type(value), kind):
             return list(kind.__iter__(value))
     raise TypeError
 
 
-def _key(key: Any, depth: int) -> str:
-    plain = _careful(key, depth, ())
+def key_text(key: Any) -> str:
+    """The text that a dictionary's key becomes."""
+    return key if type(key) is str else _key(key, 1, ())
+
+
+def _key(key: Any, depth: int, parents: tuple[int, ...]) -> str:
+    plain = _careful(key, depth, parents)
     return plain if isinstance(plain, str) else _dumps(plain)
 
 
@@ -164,15 +202,15 @@ def _real(value: float) -> float | None:
 
 
 def _base64(value: bytes | bytearray | memoryview) -> str:
-    return base64.b64encode(bytes(value)).decode()
+    return base64.b64encode(memoryview(value).tobytes()).decode()
 
 
-#: In this order: a datetime is a date, a bool is an int, an Enum may be a str.
+#: In this order: a datetime is a date, a bool is an int.
 _REPRESENTATIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(None), lambda value: value),
     (bool, lambda value: value),
-    (str, lambda value: _text(value._value_ if isinstance(value, Enum) else value)),
-    (int, lambda value: _integer(value._value_ if isinstance(value, Enum) else value)),
+    (str, _text),
+    (int, _integer),
     (float, _real),
     (datetime, datetime.isoformat),
     (date, date.isoformat),

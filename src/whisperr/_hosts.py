@@ -20,8 +20,13 @@ def start_thread(run: Callable[[], None]) -> None:
         RuntimeError: where no thread can be started.
     """
     start = _thread.start_new_thread
-    gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
-    if gevent is not None and monkey is not None and monkey.is_module_patched("threading"):
-        if not gevent.get_hub().main_hub:
-            start = monkey.get_original("_thread", "start_new_thread")
+    if _in_gevent_pool():
+        start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
     start(run, ())
+
+
+def _in_gevent_pool() -> bool:
+    gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
+    if gevent is None or monkey is None or not monkey.is_module_patched("threading"):
+        return False
+    return not gevent.get_hub().main_hub

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
-from ._encoding import encode
+from ._encoding import encode, key_text
 from ._version import VERSION
 from .channel import Channel
 
@@ -117,11 +117,7 @@ class Encoder:
                     return replaced
                 fields = replaced
             name = _check_event(fields)
-            fields["context"] = {
-                **self._context,
-                **_fields_of("context", fields["context"]),
-                "$message_id": identifier,  # last: no key of the caller's may replace it
-            }
+            fields["context"] = self._merged(fields["context"], identifier)
         except _Invalid as problem:
             return Refusal("invalid", str(problem), _name_for_report(event_type))
         return _encoded("event", fields, name)
@@ -164,6 +160,14 @@ class Encoder:
             return Refusal("invalid", str(problem))
         return _encoded("identify", fields, "")
 
+    def _merged(self, given: object, identifier: str) -> dict[str, Any]:
+        """The context: the SDK's own keys, the caller's, and the message id."""
+        context = dict(self._context)
+        for key, value in _items_of("context", given):
+            context[key_text(key)] = value  # as text now: no other spelling of $message_id is left
+        context["$message_id"] = identifier
+        return context
+
     def _filtered(self, fields: dict[str, Any], kind: Kind) -> dict[str, Any] | Refusal:
         """What before_send makes of a copy of the fields."""
         assert self._before_send is not None  # noqa: S101 - for the type checker
@@ -173,7 +177,7 @@ class Encoder:
         name = _name_for_report(fields.get("event_type"))
         self._in_before_send.add(here)
         try:
-            result = self._before_send(_copied(fields, {}), kind)
+            result: object = self._before_send(_copied(fields, {}), kind)
         except Exception as error:  # noqa: BLE001 - it may have been redacting: nothing is sent
             detail = f"before_send raised {type(error).__name__}; the operation is not sent."
             return Refusal("before_send", detail, name)
@@ -181,9 +185,9 @@ class Encoder:
             self._in_before_send.discard(here)
         if result is None:
             return Refusal("discarded", "before_send returned None.", name)
-        if not isinstance(result, dict):
+        if not _is_a(result, dict):
             return Refusal("before_send", "before_send must return a dict or None.", name)
-        return dict(dict.items(result))
+        return _named_fields("before_send", result)
 
 
 def _check_event(fields: dict[str, Any]) -> str:
@@ -192,14 +196,13 @@ def _check_event(fields: dict[str, Any]) -> str:
         raise _Invalid("An event has the fields " + ", ".join(sorted(_EVENT_FIELDS)) + ".")
     fields["external_user_id"] = _identifier("external_user_id", fields["external_user_id"])
     name = fields["event_type"]
-    if not isinstance(name, str) or not _SNAKE_CASE(name):
+    if not _is_a(name, str) or not _SNAKE_CASE(name):
         raise _Invalid("event_type must be lower snake_case, such as payment_failed.")
-    if type(name) is not str:
-        name = fields["event_type"] = str.__str__(name)
+    name = fields["event_type"] = str.__str__(name)
     occurred_at = fields["occurred_at"]
-    if not isinstance(occurred_at, str) or not _TIMESTAMP(occurred_at):
+    if not _is_a(occurred_at, str) or not _TIMESTAMP(occurred_at):
         raise _Invalid("occurred_at must look like 2026-06-14T12:00:00.000Z.")
-    _fields_of("properties", fields["properties"])
+    _items_of("properties", fields["properties"])
     return name
 
 
@@ -207,7 +210,7 @@ def _check_identify(fields: dict[str, Any]) -> None:
     if not fields.keys() <= _IDENTIFY_FIELDS:
         raise _Invalid("An identify has the fields " + ", ".join(sorted(_IDENTIFY_FIELDS)) + ".")
     fields["external_user_id"] = _identifier("external_user_id", fields.get("external_user_id"))
-    if "traits" in fields and not _fields_of("traits", fields["traits"]):
+    if "traits" in fields and not _items_of("traits", fields["traits"]):
         del fields["traits"]
     if "preferred_channel" in fields and not _is_one_of(
         fields["preferred_channel"], _CHANNEL_NAMES
@@ -215,26 +218,17 @@ def _check_identify(fields: dict[str, Any]) -> None:
         raise _Invalid("preferred_channel must be email, sms or push.")
     if "channels" in fields:
         fields["channels"] = _channels(fields["channels"])
-    if "anonymous_id" in fields:
-        anonymous_id = fields["anonymous_id"]
-        if not isinstance(anonymous_id, str) or not 1 <= len(anonymous_id) <= 128:
-            raise _Invalid("anonymous_id must be a string of 1 to 128 characters.")
+    if "anonymous_id" in fields and not 1 <= len(_text_of(fields["anonymous_id"])) <= 128:
+        raise _Invalid("anonymous_id must be a string of 1 to 128 characters.")
 
 
-def _identifier(name: str, value: object) -> str:
+def _identifier(name: str, value: Any) -> str:
     """A str, int or UUID as text (Django's pk is an int)."""
-    if type(value) is str:
-        text = value
-    elif isinstance(value, bool):
-        text = ""
-    elif isinstance(value, str):
-        text = str.__str__(value)
-    elif isinstance(value, int):
+    text = _text_of(value)
+    if _is_a(value, int) and not _is_a(value, bool):
         text = int.__repr__(int.__index__(value))
-    elif isinstance(value, UUID):
+    elif _is_a(value, UUID):
         text = UUID.__str__(value)
-    else:
-        text = ""
     if not text:
         raise _Invalid(f"{name} must be a non-empty string, an int or a UUID.")
     if not text.isascii():
@@ -245,31 +239,48 @@ def _identifier(name: str, value: object) -> str:
     return text
 
 
+def _is_a(value: Any, kind: type) -> bool:
+    """Whether a value really is one: `isinstance` asks a proxy for its class, which may do I/O."""
+    return issubclass(type(value), kind)
+
+
+def _text_of(value: Any) -> str:
+    """A string without the methods of a subclass; empty for anything else."""
+    return str.__str__(value) if _is_a(value, str) else ""
+
+
 def _is_one_of(value: object, names: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and str.__str__(value) in names  # never a type's own __eq__
+    return _text_of(value) in names
 
 
-def _fields_of(name: str, value: object) -> dict[Any, Any]:
-    if type(value) is dict:
-        return value
-    if isinstance(value, dict):
-        return dict(dict.items(value))  # dict's own method: a subclass may override items()
-    raise _Invalid(f"{name} must be a dict.")
+def _items_of(name: str, value: Any) -> list[tuple[Any, Any]]:
+    if not _is_a(value, dict):
+        raise _Invalid(f"{name} must be a dict.")
+    return list(dict.items(value))  # dict's own method: a subclass may override items()
 
 
-def _channels(channels: object) -> list[dict[str, Any]]:
+def _named_fields(name: str, value: object) -> dict[str, Any]:
+    """A plain dict of it; a key that is no string is not even hashed."""
+    items = _items_of(name, value)
+    if not all(_is_a(key, str) for key, _ in items):
+        raise _Invalid(f"{name} has a field whose name is no string.")
+    return {str.__str__(key): item for key, item in items}
+
+
+def _channels(channels: Any) -> list[dict[str, Any]]:
     if channels is None:
         return []
-    if not isinstance(channels, (list, tuple)):
-        raise _Invalid("channels must be a list of Channel objects or dicts.")
-    return [_channel(channel) for channel in channels]
+    for kind in (list, tuple):
+        if _is_a(channels, kind):
+            return [_channel(channel) for channel in list(kind.__iter__(channels))]
+    raise _Invalid("channels must be a list of Channel objects or dicts.")
 
 
-def _channel(channel: object) -> dict[str, Any]:
-    if isinstance(channel, Channel):
+def _channel(channel: Any) -> dict[str, Any]:
+    if _is_a(channel, Channel):
         given = {name: value for name, value in vars(channel).items() if value is not None}
-    elif isinstance(channel, dict):
-        given = dict(dict.items(channel))
+    elif _is_a(channel, dict):
+        given = _named_fields("A channel", channel)
         if "type" in given:
             given["channel"] = given.pop("type")
     else:
@@ -277,12 +288,14 @@ def _channel(channel: object) -> dict[str, Any]:
     given.setdefault("opted_in", True)
     if not _is_one_of(given.get("channel"), _CHANNEL_NAMES):
         raise _Invalid("A channel must name its kind: email, sms or push.")
-    if not isinstance(given.get("address"), str) or not given["address"]:
+    given["channel"] = _text_of(given["channel"])
+    given["address"] = _text_of(given.get("address"))
+    if not given["address"]:
         raise _Invalid("A channel's address must be a non-empty string.")
     if given.get("verified", False) is None:
         del given["verified"]
     for flag in ("opted_in", "verified"):
-        if not isinstance(given.get(flag, False), bool):
+        if type(given.get(flag, False)) is not bool:
             raise _Invalid(f"A channel's {flag} must be True or False.")
     _check_push_fields(given)
     return given
@@ -294,9 +307,8 @@ def _check_push_fields(given: dict[str, Any]) -> None:
         raise _Invalid("A channel has a field that the contract does not know.")
     for name in extra:
         allowed = _PUSH_VALUES[name]
-        value = given[name]
-        known = _is_one_of(value, allowed) if allowed else isinstance(value, str) and value
-        if not known:
+        value = _text_of(given[name])
+        if not value or (allowed and value not in allowed):
             raise _Invalid(f"A push channel's {name} is not one of the contract's values.")
 
 
@@ -313,9 +325,8 @@ def _encoded(kind: Kind, fields: dict[str, Any], name: str) -> Operation | Refus
 
 def _name_for_report(event_type: object) -> str:
     """The event type if it may stand in a report: a name of another form may be anything."""
-    if isinstance(event_type, str) and len(event_type) <= 100 and _SNAKE_CASE(event_type):
-        return str.__str__(event_type)
-    return ""
+    name = _text_of(event_type)
+    return name if len(name) <= 100 and _SNAKE_CASE(name) else ""
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
@@ -323,14 +334,14 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     if id(value) in copies:
         return copies[id(value)]
     copy: Any
-    if isinstance(value, dict):
+    if _is_a(value, dict):
         copy = copies[id(value)] = {}
         for key, item in list(dict.items(value)):
             copy[key] = _copied(item, copies)
         return copy
-    if type(value) is list:
+    if _is_a(value, list):
         copy = copies[id(value)] = []
-        copy.extend(_copied(item, copies) for item in list(value))
+        copy.extend(_copied(item, copies) for item in list(list.__iter__(value)))
         return copy
     if type(value) is tuple:
         return tuple(_copied(item, copies) for item in value)
@@ -350,14 +361,16 @@ def _now() -> str:
     return f"{cached[1]}.{milliseconds:03d}Z"
 
 
-def _timestamp(value: object) -> str:
+def _timestamp(value: Any) -> str:
     """An aware datetime in UTC, truncated to milliseconds, never rounded."""
-    if not isinstance(value, datetime):
+    if not _is_a(value, datetime):
         raise _Invalid("occurred_at must be a datetime.")
     try:
-        moment = value.astimezone(timezone.utc) if value.utcoffset() is not None else None
+        if datetime.utcoffset(value) is None:
+            raise _Invalid("occurred_at must be aware: give it a time zone.")
+        moment = datetime.astimezone(value, timezone.utc)
+        return datetime.isoformat(moment, timespec="milliseconds").replace("+00:00", "Z")
+    except _Invalid:
+        raise
     except Exception as error:  # noqa: BLE001 - a tzinfo is user code
         raise _Invalid(f"occurred_at raised {type(error).__name__} when brought to UTC.") from None
-    if moment is None:
-        raise _Invalid("occurred_at must be aware: give it a time zone.")
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -92,13 +92,16 @@ class Options:
         _check_number("max_retries", self.max_retries, whole=True, least=0)
         _check_number("request_timeout", self.request_timeout, above=0)
         _check_number("shutdown_timeout", self.shutdown_timeout, least=0)
-        for name in ("on_error", "before_send", "session_factory"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable or None.")
-        self._check_text()
+        self._check_types()
+        warned = [_check_url(self.url), None if self.disabled else _check_key(self.api_key)]
         if self.max_batch_size > SERVICE_BATCH_SIZE:
-            _warn(f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit.")
+            warned += [
+                f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."
+            ]
             self._set("max_batch_size", SERVICE_BATCH_SIZE)
+        for warning in filter(None, warned):
+            # Past this, Options and the client's constructor, to the line that wrote the option.
+            warnings.warn(warning, UserWarning, stacklevel=4)
 
     @property
     def url(self) -> str:
@@ -122,14 +125,16 @@ class Options:
                 given = environ.get(f"WHISPERR_{name.upper()}", "").strip().lower()
                 self._set(name, given in _TRUE)
 
-    def _check_text(self) -> None:
+    def _check_types(self) -> None:
         for name in ("api_key", "base_url", "app_version"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
+            if not isinstance(getattr(self, name), (str, type(None))):
                 raise TypeError(f"{name} must be a string.")
-        _check_url(self.url)
-        if not self.disabled:
-            _check_key(self.api_key)
+        for name in ("disabled", "debug"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True, False or None.")
+        for name in ("on_error", "before_send", "session_factory"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable or None.")
 
 
 def _check_number(
@@ -143,7 +148,7 @@ def _check_number(
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be {'a whole number' if whole else 'a number'}.")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite.")
     if least is not None and value < least:
         raise ValueError(f"{name} must be at least {least}; it is {value}.")
@@ -151,7 +156,8 @@ def _check_number(
         raise ValueError(f"{name} must be greater than {above}; it is {value}.")
 
 
-def _check_key(api_key: str | None) -> None:
+def _check_key(api_key: str | None) -> str | None:
+    """Raise for a key that cannot be one; returns a warning."""
     if not api_key or not api_key.strip():
         raise ValueError(
             "An API key is needed: pass api_key, set WHISPERR_API_KEY, or set disabled=True."
@@ -159,29 +165,31 @@ def _check_key(api_key: str | None) -> None:
     if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         raise ValueError("The API key holds a blank or a character that no key has; copy it again.")
     if api_key.startswith("wpk_"):
-        _warn(
+        return (
             "The API key is a publishable one (wpk_…), which cannot grant consent; "
             "a backend wants the app's server key (wrk_…)."
         )
+    return None
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str) -> str | None:
+    """Raise for a URL that cannot be the service's; returns a warning."""
     # The URL itself stands in no message: what is wrong with it may be a password in it.
-    parts = urlsplit(url)
+    if not url.isprintable() or " " in url:
+        raise ValueError("base_url holds a blank or a control character.")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "base_url has a host that cannot be read, or a port that is no number from 0 to 65535."
+        ) from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("base_url must not have user info; the key goes into api_key.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("base_url must begin with http:// or https:// and name a host.")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ValueError("base_url must not have a query or a fragment.")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("base_url must not have user info; the key goes into api_key.")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("base_url has a port that is no number from 0 to 65535.") from None
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        _warn("base_url is plain http to another host: the key travels unencrypted. Use https.")
-
-
-def _warn(message: str) -> None:
-    # Past Options and the client's constructor, to the line that wrote the option.
-    warnings.warn(message, UserWarning, stacklevel=6)
+        return "base_url is plain http to another host: the key travels unencrypted. Use https."
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from itertools import repeat
+from itertools import repeat, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -69,10 +69,10 @@ class OperationQueue:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        while (surplus := len(self._entries) - self._max_size) > 0:
-            with suppress(IndexError):  # the sender took them first
-                oldest = map(deque.popleft, repeat(self._entries, surplus))
-                self._counters.dropped["overflow"].advance(oldest)
+        # Asked before each in the same C call: threads that overflow at once drop none too many.
+        too_long = takewhile(self._max_size.__lt__, map(len, repeat(self._entries)))
+        oldest = zip(too_long, map(deque.popleft, repeat(self._entries)))  # noqa: B905
+        self._counters.dropped["overflow"].advance(oldest)
 
     def oldest(self) -> int | None:
         """The number of the oldest operation not settled; for the holder of the token."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -123,9 +124,10 @@ class Reporter:
         Raises:
             ForkedInCallback: where the callback forked and this is the child.
         """
-        logger.warning("%s: %s", type, message)
-        if self._debug:
-            print(f"whisperr: {type}: {message}", file=sys.stderr)  # noqa: T201 - what debug is for
+        with suppress(Exception):  # a handler of the user's, a stderr that is closed
+            logger.warning("%s: %s", type, message)
+            if self._debug and sys.stderr is not None:
+                print(f"whisperr: {type}: {message}", file=sys.stderr)  # noqa: T201 - debug
         if self._on_error is None:
             return
         error = WhisperrError(
@@ -147,7 +149,8 @@ class Reporter:
         if isinstance(raised, KeyboardInterrupt):
             raise raised
         if raised is not None:
-            logger.error("on_error raised %s; its report was: %s", _name(raised), message)
+            with suppress(Exception):
+                logger.error("on_error raised %s; its report was: %s", _name(raised), message)
 
 
 def _name(error: BaseException) -> str:

@@ -52,6 +52,8 @@ def test_case(server: LocalServer, api_key: str, case: Case) -> None:
 def _compared(event: Case) -> Case:
     """An event as v2.json compares it: without occurred_at, of the context the governed keys."""
     context = event["context"]
-    governed = {key: PLACEHOLDERS.get(context[key], context[key]) for key in GOVERNED & context.keys()}
+    governed = {
+        key: PLACEHOLDERS.get(context[key], context[key]) for key in GOVERNED & context.keys()
+    }
     rest = {key: value for key, value in event.items() if key not in ("context", "occurred_at")}
     return {**rest, "context": governed}

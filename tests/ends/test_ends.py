@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from lab import repeated, run_script
 
 if TYPE_CHECKING:

@@ -1,0 +1,58 @@
+"""gevent patches after the client was made; run by test_hosts.py, one name each."""
+# ruff: noqa: E402 - what this script is about
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import lab
+
+client = lab.client(flush_interval=0.2)
+
+from gevent import monkey
+
+warnings.simplefilter("ignore")
+monkey.patch_all()
+
+import gevent
+
+EACH = 40
+
+
+def _track() -> None:
+    for _ in range(EACH):
+        lab.track(client)
+        gevent.sleep(0)
+
+
+def _delivered_while_running(count: int) -> None:
+    with gevent.Timeout(10):
+        while client.stats().delivered < count:
+            gevent.sleep(0.01)
+    lab.record_stats(client)
+
+
+def pool_first() -> None:
+    """A thread of gevent's pool tracks, and nobody else ever does."""
+    gevent.get_hub().threadpool.apply(_track)
+    _delivered_while_running(EACH)
+
+
+def greenlet_first() -> None:
+    gevent.joinall([gevent.spawn(_track)])
+    gevent.get_hub().threadpool.apply(_track)
+    _delivered_while_running(2 * EACH)
+
+
+def both_at_once() -> None:
+    pool = gevent.get_hub().threadpool
+    jobs = [start(_track) for _ in range(3) for start in (pool.spawn, gevent.spawn)]
+    gevent.joinall(jobs)
+    assert client.flush(5)
+    lab.track(client)  # delivered at the exit
+    lab.record_stats(client)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

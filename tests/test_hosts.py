@@ -1,0 +1,25 @@
+"""Hosts that change what a thread is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import repeated, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import LocalServer
+
+GEVENT = {"pool_first": 40, "greenlet_first": 80, "both_at_once": 241}
+
+
+@repeated
+@pytest.mark.parametrize("scenario", GEVENT)
+def test_under_gevent_it_does_not_matter_who_tracks_first(
+    server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
+) -> None:
+    result = run_script(server, api_key, tmp_path, "hosts_gevent.py", scenario)
+    result.assert_exactly_once(GEVENT[scenario])
