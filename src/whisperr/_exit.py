@@ -36,6 +36,9 @@ class Ending(Protocol):
     def deliver_at_exit(self, deadline: float) -> None:
         """Deliver until then (monotonic seconds), and report what is left."""
 
+    def end_sender(self, deadline: float) -> None:
+        """Have the thread end until then (monotonic seconds), once nothing is left."""
+
     def deliver_late(self, deadline: float) -> None:
         """From now on deliver inside each call, until then (monotonic seconds)."""
 
@@ -43,6 +46,9 @@ class Ending(Protocol):
 # urllib3 closes pooled connections in a weakref.finalize. Its atexit hook is registered by the
 # first finalize of a process: before ours, then, so that ours runs first and finds them open.
 weakref.finalize(Owner, int).detach()
+
+#: A thread that has nothing to do ends within a moment.
+_END_SECONDS = 0.25
 
 _known: dict[int, weakref.ref[Ending]] = {}
 _kept: dict[int, Ending] = {}
@@ -108,6 +114,7 @@ def run_exit_hook() -> None:
     timeout = max((ending.shutdown_timeout for ending in working), default=0.0)
     deliver_all(working, started + timeout)
     for ending in endings:
+        ending.end_sender(time.monotonic() + _END_SECONDS)
         ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
 
 

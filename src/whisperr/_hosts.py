@@ -25,6 +25,15 @@ def start_thread(run: Callable[[], None]) -> None:
     start(run, ())
 
 
+def end_thread() -> None:
+    """Give back what a host made for the calling thread, which is about to end.
+
+    A thread that holds a hub of gevent's at the end of the interpreter crashes it.
+    """
+    if _in_gevent_pool():
+        sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
+
+
 def _in_gevent_pool() -> bool:
     gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
     if gevent is None or monkey is None or not monkey.is_module_patched("threading"):

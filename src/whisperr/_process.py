@@ -156,6 +156,11 @@ class ProcessState:
         """Deliver until then (monotonic seconds), and report what is left."""
         self._report_left(self._serve(deadline, at_exit=True))
 
+    def end_sender(self, deadline: float) -> None:
+        """Have the sender thread end until then (monotonic seconds), once nothing is left."""
+        if not self.has_work():
+            self._sender.end(deadline)
+
     def deliver_late(self, deadline: float) -> None:
         """From now on deliver inside each call, until then (monotonic seconds)."""
         self._late_deadline = deadline

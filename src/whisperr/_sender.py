@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ._exit import end_child
 from ._fork import ForkedAway, ForkedInCallback
-from ._hosts import start_thread
+from ._hosts import end_thread, start_thread
 from ._reporter import logger
 from ._schedule import NEVER, Schedule
 from ._waiter import Flag, Waiter
@@ -34,6 +34,7 @@ _LOOK_AGAIN = 0.25
 #: An inline delivery inside track() is one exchange of at most this long.
 _INLINE_SECONDS = 1.0
 _SHORTEST_PAUSE = 0.001
+_END_POLL = 0.001
 
 
 class Sender:
@@ -124,6 +125,19 @@ class Sender:
             if self._owner.holds():
                 self._waiters.remove(waiter)
 
+    def end(self, deadline: float) -> None:
+        """Have the thread end, and wait for that until then (monotonic seconds).
+
+        At the end of the interpreter a daemon thread is stopped wherever it is.
+        """
+        self.closing = True
+        while self._token.locked() and self._holder != _thread.get_ident():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._wake.set()
+            time.sleep(min(left, _END_POLL))
+
     def _deliver_here(self, waiter: Waiter) -> bool:
         """Deliver on the calling thread; returns whether nobody else does."""
         if not self._take_token():
@@ -162,6 +176,7 @@ class Sender:
                 try:
                     self._deliver_until_idle()
                 finally:
+                    end_thread()
                     self._give_token()
                 # Something may have been queued between the last look and the end of the token.
                 if not (len(self._queue) or self._waiters or self._reporter.pending):

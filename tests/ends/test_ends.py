@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness import LocalServer
 
-SCRIPT = "ends/scenarios.py"
+SCRIPT = "ends/end_scenarios.py"
 #: Scenario: operations, exit status.
 ENDS = {
     "fall_through": (50, 0),

@@ -36,5 +36,5 @@ OPERATIONS = {
 def test_every_operation_arrives_exactly_once(
     server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
 ) -> None:
-    result = run_script(server, api_key, tmp_path, "forks/scenarios.py", scenario)
+    result = run_script(server, api_key, tmp_path, "forks/fork_scenarios.py", scenario)
     result.assert_exactly_once(OPERATIONS[scenario])
