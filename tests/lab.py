@@ -37,7 +37,7 @@ repeated = pytest.mark.parametrize("run", range(RUNS))
 
 def client(**options: Any) -> Whisperr:
     """A client configured by the environment that `run_script` sets."""
-    options.setdefault("on_error", lambda error: _append("reports", vars(error)))
+    options.setdefault("on_error", lambda error: _append("reports", dict(vars(error))))
     return Whisperr(**options)
 
 
@@ -142,7 +142,7 @@ def run_script(
     environ = {
         **os.environ,
         "LAB_FOLDER": str(folder),
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
         "PYTHONFAULTHANDLER": "1",
         "WHISPERR_API_KEY": api_key,
         "WHISPERR_BASE_URL": url or server.url,

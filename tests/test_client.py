@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import pickle
+import signal
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -424,19 +425,19 @@ def test_bad_arguments_queue_nothing_and_are_reported(
 def test_an_on_error_that_raises_or_flushes_stops_nothing(
     server: LocalServer, api_key: str
 ) -> None:
-    results = []
+    results: list[whisperr.FlushResult] = []
 
     def on_error(_: WhisperrError) -> None:
-        client.track("u", "from_callback")
-        results.append(client.flush(timeout=30))
+        reporting.track("u", "from_callback")
+        results.append(reporting.flush(timeout=30))
         raise RuntimeError("the application's own")
 
-    client = new_client(server, api_key, on_error=on_error)
-    client.track("", "refused")
-    client.track("u", "happened")
+    reporting = new_client(server, api_key, on_error=on_error)
+    reporting.track("", "refused")
+    reporting.track("u", "happened")
     started = time.monotonic()
-    client.flush()
-    assert client.flush()
+    reporting.flush()
+    assert reporting.flush()
     assert time.monotonic() - started < 5
     assert [(bool(result), result.timed_out) for result in results] == [(False, True)]
     assert server.counts(api_key)["events"] == 2
@@ -444,10 +445,12 @@ def test_an_on_error_that_raises_or_flushes_stops_nothing(
 
 def test_track_in_many_threads_loses_nothing(server: LocalServer, api_key: str) -> None:
     client = new_client(server, api_key, flush_at=20)
-    threads = [
-        threading.Thread(target=lambda: [client.track("u", "happened") for _ in range(500)])
-        for _ in range(8)
-    ]
+
+    def work() -> None:
+        for _ in range(500):
+            client.track("u", "happened")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -455,6 +458,63 @@ def test_track_in_many_threads_loses_nothing(server: LocalServer, api_key: str) 
     assert client.flush()
     assert server.counts(api_key)["arrivals"] == server.counts(api_key)["events"] == 4000
     assert client.stats().balanced
+
+
+# --- Where no thread can be started -----------------------------------------------------------
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_track_delivers_inline_and_that_is_said_once(
+    server: LocalServer, api_key: str, errors: Recorder
+) -> None:
+    client = new_client(server, api_key, flush_at=5, on_error=errors)
+    for _ in range(12):
+        client.track("u", "happened")
+    assert server.counts(api_key)["events"] == 10
+    assert client.flush()
+    assert server.counts(api_key)["events"] == 12
+    assert errors.types == ["environment"]
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_an_inline_delivery_takes_at_most_a_second_and_pauses_after_a_failure(
+    server: LocalServer, api_key: str
+) -> None:
+    client = new_client(server, api_key, flush_at=5)
+    server.fault(key=api_key, times=None, action="never")
+    started = time.monotonic()
+    for _ in range(50):
+        client.track("u", "happened")
+    assert 0.9 < time.monotonic() - started < 2.5
+    server.clear_faults(api_key)
+    assert client.flush()
+    assert client.stats().delivered == 50
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_nothing_is_delivered_in_an_event_loop_or_a_signal_handler(
+    server: LocalServer, api_key: str
+) -> None:
+    client = new_client(server, api_key, flush_at=1)
+
+    async def in_loop() -> None:
+        client.track("u", "happened")
+
+    asyncio.run(in_loop())
+    before = signal.signal(signal.SIGUSR1, lambda *_: client.track("u", "happened"))
+    signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+    assert server.counts(api_key)["events"] == 0
+    client.track("u", "happened")
+    assert server.counts(api_key)["events"] == 3
 
 
 # --- Ends -----------------------------------------------------------------------------------

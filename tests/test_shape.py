@@ -31,6 +31,7 @@ ORDER = [
     "_delivery",
     "_exit",
     "_hosts",
+    "_inline",
     "_schedule",
     "_waiter",
     "_sender",

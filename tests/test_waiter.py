@@ -32,7 +32,12 @@ def test_a_wait_lowers_the_flag() -> None:
 
 def test_many_threads_may_raise_one_flag() -> None:
     flag = Flag()
-    threads = [threading.Thread(target=lambda: [flag.set() for _ in range(2000)]) for _ in range(8)]
+
+    def work() -> None:
+        for _ in range(2000):
+            flag.set()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

@@ -36,6 +36,9 @@ _SCALARS = frozenset({str, float, bool, type(None)})
 #: What orjson may be given. No Enum: one whose `value` raises would crash the interpreter.
 _ORJSON_SCALARS = _SCALARS | {int, UUID}
 _CONTAINERS = frozenset({dict, list, tuple})
+#: What a value can be at fault with. No more: what a signal handler raises (Celery's soft
+#: time limit) is not ours to keep.
+_FAULTS = (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 _dumps = json.JSONEncoder(
@@ -55,8 +58,7 @@ def encode(value: dict[str, Any]) -> bytes:
     """
     try:
         return _encode_plain(value)
-    except (TypeError, ValueError, RuntimeError, _NotPlain):
-        # No other: what a signal handler raises (Celery's soft time limit) passes through.
+    except (*_FAULTS, _NotPlain):
         return _encode_plain(_careful(value, 1, ()))
 
 
@@ -127,7 +129,7 @@ def _careful(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
         fields = {field.name: _stored(value, field.name) for field in dataclasses.fields(kind)}
     except RecursionError:
         raise
-    except Exception:  # noqa: BLE001 - a value's own fault costs no more than its value
+    except _FAULTS:  # costs no more than the value
         return _stand_in(value)
     if id(value) in parents:
         return "<cycle>"
@@ -201,6 +203,13 @@ def _real(value: float) -> float | None:
     return exact if math.isfinite(exact) else None
 
 
+def _moment(value: Any, isoformat: Callable[[Any], str]) -> str:
+    try:
+        return isoformat(value)
+    except Exception:  # noqa: BLE001 - its tzinfo is user code
+        return _stand_in(value)
+
+
 def _base64(value: bytes | bytearray | memoryview) -> str:
     return base64.b64encode(memoryview(value).tobytes()).decode()
 
@@ -212,9 +221,9 @@ _REPRESENTATIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (str, _text),
     (int, _integer),
     (float, _real),
-    (datetime, datetime.isoformat),
+    (datetime, lambda value: _moment(value, datetime.isoformat)),
     (date, date.isoformat),
-    (time, time.isoformat),
+    (time, lambda value: _moment(value, time.isoformat)),
     (timedelta, timedelta.total_seconds),
     (Decimal, Decimal.__str__),
     (UUID, UUID.__str__),

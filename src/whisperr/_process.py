@@ -86,12 +86,6 @@ class ProcessState:
             self._serve(self._late_deadline, at_exit=True)
         elif not self._sender.notify():
             _exit.keep(self)
-            self._reporter.say_once(
-                "threads",
-                "environment",
-                "No thread can be started here, so track() delivers inline now and then. "
-                "Under uWSGI set enable-threads.",
-            )
             self._sender.deliver_inline()
 
     def flush(self, timeout: float | None) -> FlushResult:
@@ -131,7 +125,7 @@ class ProcessState:
             delivered=delivered - before[0],
             dropped=dropped - before[1],
             queued=queued,
-            timed_out=queued > 0 and not waiter.finished,
+            timed_out=queued > 0 and not waiter.spent,
         )
 
     def _report_left(self, result: FlushResult) -> None:

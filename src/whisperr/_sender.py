@@ -9,13 +9,13 @@ interrupts any line.
 from __future__ import annotations
 
 import _thread
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from ._exit import end_child
 from ._fork import ForkedAway, ForkedInCallback
 from ._hosts import end_thread, start_thread
+from ._inline import may_deliver_here
 from ._reporter import logger
 from ._schedule import NEVER, Schedule
 from ._waiter import Flag, Waiter
@@ -72,6 +72,7 @@ class Sender:
         self._wake = Flag()
         self._waiters: list[Waiter] = []
         self._hurried = False
+        self._threadless = False
         #: Whether the holder of the token waits for operations, not for the end of a back-off.
         self.idle = False
         #: Set by shutdown(): the thread ends as soon as there is nothing left to do.
@@ -101,7 +102,10 @@ class Sender:
             start_thread(self._run)
         except RuntimeError as error:
             self._starting_until = 0.0
-            return "interpreter shutdown" in str(error)  # then the exit hook delivers
+            if "interpreter shutdown" in str(error):
+                return True  # the exit hook delivers
+            self._threadless = True
+            return False
         return True
 
     def serve(self, waiter: Waiter) -> None:
@@ -155,14 +159,14 @@ class Sender:
         if schedule.timed and schedule.tick == NEVER:
             schedule.begin(now, schedule.period)
         due = len(self._queue) >= schedule.flush_at or now >= schedule.tick
-        if not due or now < self._delivery.backoff.resume_at or _in_event_loop():
+        if not due or now < self._delivery.backoff.resume_at or not may_deliver_here():
             return
         if not self._take_token():
             return
         try:
             schedule.look(now, len(self._queue), self._queue.accepted)
             self._delivery.step(now + _INLINE_SECONDS, at_exit=False)
-            self._reporter.report_pending()
+            self._report()
         finally:
             self._give_token()
 
@@ -222,8 +226,7 @@ class Sender:
 
     def _look(self) -> float:
         """Report, decide up to which operation to deliver, serve those who wait."""
-        if self._reporter.pending:
-            self._reporter.report_pending()
+        self._report()
         if self._hurried:
             self._hurried = False
             self._delivery.backoff.hurry()
@@ -232,17 +235,30 @@ class Sender:
             self._look_for_stall(now)
         for waiter in list(self._waiters):
             self._schedule.want(waiter.mark)
-            if self._is_served(waiter):
+            if self._is_served(waiter) or self._is_hopeless(waiter):
                 waiter.finish()
         return now
 
+    def _report(self) -> None:
+        if self._reporter.pending:
+            self._reporter.report_pending()
+        if self._threadless:
+            self._reporter.say_once(
+                "threads",
+                "environment",
+                "No thread can be started here, so track() delivers inline now and then. "
+                "Under uWSGI set enable-threads.",
+            )
+
     def _is_served(self, waiter: Waiter) -> bool:
         oldest = self._queue.oldest()
-        if oldest is None or oldest >= waiter.mark:
-            return True
+        return oldest is None or oldest >= waiter.mark
+
+    def _is_hopeless(self, waiter: Waiter) -> bool:
+        """Whether the retries are spent, or the next try comes after the deadline."""
         backoff = self._delivery.backoff
-        hopeless = backoff.spent or backoff.resume_at > waiter.deadline
-        return hopeless and not self._hurried
+        waiter.spent = backoff.spent
+        return (backoff.spent or backoff.resume_at > waiter.deadline) and not self._hurried
 
     def _is_due(self, now: float) -> bool:
         wanted = self._schedule.covers(self._queue.oldest())
@@ -285,8 +301,3 @@ class Sender:
                 "stalled",
                 f"{waiting} operations wait and nothing was delivered for {now - since:.0f} s.",
             )
-
-
-def _in_event_loop() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None

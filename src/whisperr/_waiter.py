@@ -50,6 +50,8 @@ class Waiter:
         self.deadline = deadline
         self.at_exit = at_exit
         self.finished = False
+        #: Whether it ended because the retries are spent, or the key was refused.
+        self.spent = False
         self._done = Flag()
 
     def over(self) -> bool:

@@ -133,6 +133,13 @@ def two_clients() -> None:
     lab.note("end")
 
 
+def nothing_to_deliver() -> None:
+    """The control: how long an interpreter takes to end on this machine now."""
+    client = lab.client()
+    client.stats()
+    lab.note("end")
+
+
 def undeliverable() -> None:
     """The service takes nothing: it hangs, or nothing listens."""
     client = _loaded(shutdown_timeout=float(os.environ.get("LAB_SHUTDOWN_TIMEOUT", "1")))

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import lab
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.process import BaseProcess
+
     from whisperr import Whisperr
 
 CHILDREN = 3
@@ -165,7 +168,7 @@ def mp_one_event() -> None:
     _in_processes(multiprocessing.get_context("fork"), _track_one)
 
 
-def _in_processes(context: multiprocessing.context.ForkContext, target: object) -> None:
+def _in_processes(context: multiprocessing.context.ForkContext, target: Callable[[], None]) -> None:
     lab.track(client)
     processes = [context.Process(target=target) for _ in range(CHILDREN)]
     for process in processes:
@@ -175,10 +178,10 @@ def _in_processes(context: multiprocessing.context.ForkContext, target: object) 
     lab.record_stats(client)
 
 
-def _join(processes: list[object]) -> None:
+def _join(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
-        process.join()  # type: ignore[attr-defined]
-        lab.note("children", status=process.exitcode)  # type: ignore[attr-defined]
+        process.join()
+        lab.note("children", status=process.exitcode)
 
 
 def mp_pool() -> None:
@@ -229,7 +232,7 @@ def _with_argument(method: str) -> None:
     for process in processes:
         process.start()
     lab.track(passed)
-    _join(list(processes))
+    _join(processes)
     lab.record_stats(passed)
 
 
