@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -148,7 +148,7 @@ def _check_number(
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be {'a whole number' if whole else 'a number'}.")
-    if isinstance(value, float) and not math.isfinite(value):
+    if not whole and not abs(value) <= sys.float_info.max:
         raise ValueError(f"{name} must be finite.")
     if least is not None and value < least:
         raise ValueError(f"{name} must be at least {least}; it is {value}.")

@@ -37,7 +37,7 @@ class WhisperrError(Exception):
         event_types: tuple[str, ...] = (),
         service_message: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(type, message)  # what pickle calls it with again
         self.type = type
         self.message = message
         self.status = status
@@ -45,6 +45,9 @@ class WhisperrError(Exception):
         self.reason = reason
         self.event_types = event_types
         self.service_message = service_message
+
+    def __str__(self) -> str:
+        return self.message
 
     def __repr__(self) -> str:
         return (

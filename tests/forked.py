@@ -1,0 +1,55 @@
+"""Running a function in a forked child of the test."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import traceback
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = 20.0
+
+
+def os_fork() -> int:
+    """os.fork; CPython 3.12 and later warn of it beside threads, such as those of pytest-xdist."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def raw_fork() -> int:
+    """The fork of the C library, behind the interpreter's back: no hook runs."""
+    pid: int = ctypes.PyDLL(None).fork()
+    return pid
+
+
+def in_child(work: Callable[[], Any], fork: Callable[[], int] = os_fork) -> Any:
+    """What `work` returns in a forked child (as JSON); fails when it raises or hangs there."""
+    reader, writer = os.pipe()
+    child = fork()
+    if child == 0:
+        status = 1
+        try:
+            os.write(writer, json.dumps(work()).encode())
+            status = 0
+        except BaseException:  # noqa: BLE001 - the child ends here
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        ready, _, _ = select.select([answer], [], [], SECONDS)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    assert ready, f"The child did not answer within {SECONDS} s."
+    assert status == 0, f"The child ended with {status}."
+    return json.loads(text)

@@ -1,0 +1,55 @@
+"""A storm of signals whose handler raises, for code that promises to survive it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from random import Random
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Struck(Exception):  # noqa: N818 - nothing went wrong
+    """What the signal handler raises."""
+
+
+def storm(
+    work: Callable[[], object],
+    strikes: int,
+    in_handler: Callable[[], object] = list,
+    seconds: float = 60.0,
+) -> None:
+    """Run `work` again and again until it was interrupted so many times, at random moments.
+
+    The signal handler calls `in_handler` before it raises.
+    Each alarm rings once, so none is pending when the next round begins. The time that the
+    alarm had left before (pytest's own limit uses it) is put back at the end.
+    """
+    random = Random(20260614)
+    deadline = time.monotonic() + seconds
+
+    def strike(_number: int, _frame: object) -> NoReturn:
+        in_handler()
+        raise Struck
+
+    handler = signal.signal(signal.SIGALRM, strike)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        for _ in range(strikes):
+            _interrupt_once(work, random.uniform(1e-6, 2e-4), deadline)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, left)
+
+
+def _interrupt_once(work: Callable[[], object], after: float, deadline: float) -> None:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after)
+        while time.monotonic() < deadline:
+            work()
+    except Struck:
+        return
+    raise AssertionError("The work was not interrupted in time.")
