@@ -214,22 +214,12 @@ def test_the_timer_delivers_what_is_queued(server: LocalServer, api_key: str) ->
 
 def test_an_idle_sender_ends_and_is_started_again(server: LocalServer, api_key: str) -> None:
     client = new_client(server, api_key, flush_interval=0.1)
-    before = threading_count()
-    for round_ in range(2):
+    sender = client._local.get()._sender
+    for events in (1, 2):
         client.track("u", "happened")
-        wait_until(lambda: server.counts(api_key)["events"] == round_ + 1)  # noqa: B023
-        wait_until(lambda: threading_count() == before)
-
-
-def threading_count() -> int:
-    """Threads of this process as the system sees them: ours is not in `threading`."""
-    return whisperr.Whisperr(disabled=True).stats().process.threads
-
-
-def test_a_construction_starts_no_thread(server: LocalServer, api_key: str) -> None:
-    before = threading_count()
-    new_client(server, api_key)
-    assert threading_count() == before
+        assert sender.running
+        wait_until(lambda: not sender.running)
+        assert server.counts(api_key)["events"] == events
 
 
 # --- Answers --------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from whisperr._operation import (
     Encoder,
     Operation,
     Refusal,
-    new_message_id,
 )
+from whisperr._stamp import new_message_id
 from whisperr._version import VERSION
 
 if TYPE_CHECKING:

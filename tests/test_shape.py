@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tokenize
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ ORDER = [
     "_fork",
     "_encoding",
     "_options",
+    "_arguments",
+    "_stamp",
     "_operation",
     "_stats",
     "_queue",
@@ -34,6 +37,7 @@ ORDER = [
     "_inline",
     "_schedule",
     "_waiter",
+    "_loop",
     "_sender",
     "_process",
     "_client",
@@ -143,7 +147,30 @@ def test_modules_fit_on_few_screens_and_functions_on_half_of_one(module: str) ->
         default=(0, ""),
     )
     assert longest[0] <= 45, longest
-    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= 250
+    assert _code_lines(module) <= 200
+
+
+def _code_lines(module: str) -> int:
+    """Lines with code: no blank ones, no comments, no docstrings."""
+    with (PACKAGE / f"{module}.py").open("rb") as source:
+        tokens = list(tokenize.tokenize(source.readline))
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    spoken = [token for token in tokens if token.type not in silent]
+    return len(
+        {
+            line
+            for token, after in pairwise(spoken)
+            for line in range(token.start[0], token.end[0] + 1)
+            if not _is_docstring(token, after)
+        }
+    )
+
+
+def _is_docstring(token: tokenize.TokenInfo, after: tokenize.TokenInfo) -> bool:
+    """A string that is a statement: the next code stands on a later line."""
+    starts_line = not token.line[: token.start[1]].strip()
+    ends_line = after.start[0] > token.end[0]
+    return token.type == tokenize.STRING and starts_line and ends_line and '"""' in token.string
 
 
 def _statement_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import _exit
 from ._delivery import Delivery
 from ._fork import ForkedAway, ForkedInCallback, Owner
+from ._loop import DeliveryLoop
 from ._queue import OperationQueue
 from ._reporter import Reporter
 from ._schedule import NEVER
@@ -68,7 +69,8 @@ class ProcessState:
         delivery = Delivery(
             options, self.owner, self._queue, transport, self._counters, self._reporter
         )
-        self._sender = Sender(options, self.owner, self._queue, delivery, self._reporter, self)
+        loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
+        self._sender = Sender(self.owner, loop, self)
 
     def accept(self, operation: Operation) -> None:
         """Queue an operation and see that someone delivers it."""
@@ -96,7 +98,7 @@ class ProcessState:
     def shutdown(self, timeout: float | None) -> FlushResult:
         """Accept nothing more and deliver what is left; see `Whisperr.shutdown`."""
         self.closed = True
-        self._sender.closing = True
+        self._sender.close()
         seconds = self.shutdown_timeout if timeout is None else max(0.0, timeout)
         result = self._serve(time.monotonic() + seconds, at_exit=True)
         self._report_left(result)
@@ -105,7 +107,7 @@ class ProcessState:
     def _serve(self, deadline: float, *, at_exit: bool) -> FlushResult:
         waiter = Waiter(self._queue.accepted, deadline, at_exit=at_exit)
         try:
-            if self.has_work() or self._sender.closing:
+            if self.has_work() or self.closed:
                 self._sender.serve(waiter)
         except ForkedInCallback as away:
             cause = away.__cause__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 from typing import Any, NoReturn
+
+import psutil
 
 import lab
 from whisperr import Whisperr, flush_all
@@ -85,6 +88,28 @@ def idle_end_then_exit() -> None:
         time.sleep(0.01)
     for _ in range(EVENTS - 1):
         lab.track(client)
+    lab.record_stats(client)
+
+
+def no_new_thread_at_exit() -> None:
+    """As CPython 3.12 does it: no thread can be started any more when the exit hooks run."""
+    client = lab.client(flush_interval=0)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    _thread.start_new_thread = refuse  # type: ignore[assignment]
+    _load(client)
+    lab.record_stats(client)
+
+
+def made_and_not_used() -> None:
+    """A client that is made starts no thread, and its process ends at once."""
+    before = psutil.Process().num_threads()
+    client = lab.client()
+    assert psutil.Process().num_threads() == before
+    lab.track(client)
+    assert psutil.Process().num_threads() == before + 1
     lab.record_stats(client)
 
 

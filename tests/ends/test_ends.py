@@ -27,6 +27,8 @@ ENDS = {
     "delivering_before_os_exit": (50, 0),
     "with_client": (50, 0),
     "idle_end_then_exit": (50, 0),
+    "no_new_thread_at_exit": (50, 0),
+    "made_and_not_used": (1, 0),
     "atexit_handlers": (3, 0),
     "first_use_in_atexit": (1, 0),
     "thread_outlives_main": (1, 0),

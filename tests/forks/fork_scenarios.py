@@ -136,9 +136,9 @@ def _raw_fork() -> int:
     a thread state too many.
     """
     client.flush()
-    sender = client._local.get()._sender
+    loop = client._local.get()._sender._loop
     deadline = time.monotonic() + 10
-    while not sender.idle:  # set right before the sender waits for operations
+    while not loop.idle:  # set right before the sender waits for operations
         assert time.monotonic() < deadline
         time.sleep(0.001)
     time.sleep(0.02)  # gives up the GIL, so that the sender comes to its wait

@@ -1,0 +1,202 @@
+"""The delivery loop: look, step or pause. Run by whoever holds the sender's token."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ._reporter import logger
+from ._schedule import NEVER, Schedule
+from ._waiter import Flag, Waiter
+
+if TYPE_CHECKING:
+    from ._delivery import Delivery
+    from ._fork import Owner
+    from ._options import Options
+    from ._queue import OperationQueue
+    from ._reporter import Reporter
+
+_SHORTEST_PAUSE = 0.001
+#: An inline delivery inside track() is one exchange of at most this long.
+_INLINE_SECONDS = 1.0
+
+
+class DeliveryLoop:
+    """Delivers what is due and serves those who wait.
+
+    Args:
+        options: the client's.
+        owner: the process that delivers.
+        queue: what is delivered.
+        delivery: makes one step.
+        reporter: told between the steps.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        owner: Owner,
+        queue: OperationQueue,
+        delivery: Delivery,
+        reporter: Reporter,
+    ) -> None:
+        self._request_timeout = options.request_timeout
+        self._owner = owner
+        self._queue = queue
+        self._delivery = delivery
+        self._reporter = reporter
+        self._schedule = Schedule(options.flush_at, options.flush_interval)
+        self._wake = Flag()
+        self._waiters: list[Waiter] = []
+        self._hurried = False
+        #: Whether it waits for operations, not for the end of a back-off.
+        self.idle = False
+        #: Set by shutdown() and at an exit: it ends as soon as there is nothing left to do.
+        self.closing = False
+        #: Set where no thread can be started.
+        self.threadless = False
+
+    # --- For other threads and signal handlers ----------------------------------------------
+
+    def nudge(self) -> None:
+        """Something was queued; wakes the loop where that is enough for a delivery."""
+        if self.idle and len(self._queue) >= self._schedule.flush_at:
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Have it look now; a pause that is not over goes on."""
+        self._wake.set()
+
+    def add(self, waiter: Waiter) -> None:
+        """Deliver what the waiter waits for; ends a back-off."""
+        self._hurried = True  # before it can be seen: this ends the pause it would give up in
+        self._waiters.append(waiter)
+
+    def remove(self, waiter: Waiter) -> None:
+        """The waiter waits no more."""
+        self._waiters.remove(waiter)
+
+    def has_work(self) -> bool:
+        """Whether something came after its last look."""
+        return bool(len(self._queue) or self._waiters or self._reporter.pending)
+
+    # --- For the holder of the token ----------------------------------------------------------
+
+    def run_until_idle(self) -> None:
+        """Deliver until there was nothing to do for a few intervals."""
+        # Workers that boot together do not post together.
+        first = self._delivery.backoff.jitter(0, self._schedule.period)
+        self._schedule.begin(time.monotonic(), first)
+        while True:
+            now = self._look()
+            if self._is_due(now):
+                self._step(now + self._request_timeout)
+            elif self._is_done(now):
+                return
+            else:
+                self._pause(self._schedule.tick - now)
+
+    def run_until(self, waiter: Waiter) -> None:
+        """Deliver until the waiter is served or its time is over."""
+        while True:
+            now = self._look()
+            if waiter.over():
+                return
+            if self._is_due(now):
+                self._step(min(now + self._request_timeout, waiter.deadline))
+            else:
+                self._pause(waiter.deadline - now)
+
+    def is_inline_due(self) -> bool:
+        """Whether a call of track() should deliver, where no thread can be started."""
+        now = time.monotonic()
+        schedule = self._schedule
+        if schedule.timed and schedule.tick == NEVER:
+            schedule.begin(now, schedule.period)
+        due = len(self._queue) >= schedule.flush_at or now >= schedule.tick
+        return due and now >= self._delivery.backoff.resume_at
+
+    def run_inline(self) -> None:
+        """Make one exchange of at most a second, then the reports."""
+        now = time.monotonic()
+        self._schedule.look(now, len(self._queue), self._queue.accepted)
+        self._step(now + _INLINE_SECONDS)
+        self._report()
+
+    def _look(self) -> float:
+        """Report, decide up to which operation to deliver, serve those who wait."""
+        self._report()
+        if self._hurried:
+            self._hurried = False
+            self._delivery.backoff.hurry()
+        now = time.monotonic()
+        if self._schedule.look(now, len(self._queue), self._queue.accepted):
+            self._look_for_stall(now)
+        for waiter in list(self._waiters):
+            self._schedule.want(waiter.mark)
+            if self._is_served(waiter) or self._is_hopeless(waiter):
+                waiter.finish()
+        return now
+
+    def _report(self) -> None:
+        if self._reporter.pending:
+            self._reporter.report_pending()
+        if self.threadless:
+            self._reporter.say_once(
+                "threads",
+                "environment",
+                "No thread can be started here, so track() delivers inline now and then. "
+                "Under uWSGI set enable-threads.",
+            )
+
+    def _is_served(self, waiter: Waiter) -> bool:
+        oldest = self._queue.oldest()
+        return oldest is None or oldest >= waiter.mark
+
+    def _is_hopeless(self, waiter: Waiter) -> bool:
+        """Whether the retries are spent, or the next try comes after the deadline."""
+        backoff = self._delivery.backoff
+        waiter.spent = backoff.spent
+        return (backoff.spent or backoff.resume_at > waiter.deadline) and not self._hurried
+
+    def _is_due(self, now: float) -> bool:
+        wanted = self._schedule.covers(self._queue.oldest())
+        return wanted and now >= self._delivery.backoff.resume_at
+
+    def _is_done(self, now: float) -> bool:
+        if len(self._queue) or self._waiters:
+            return False
+        return self.closing or self._schedule.is_idle(now)
+
+    def _step(self, deadline: float) -> None:
+        at_exit = any(waiter.at_exit for waiter in list(self._waiters))
+        try:
+            self._delivery.step(deadline, at_exit=at_exit)
+        except Exception:  # noqa: BLE001
+            # A defect of ours, or a session of the user's: it must not end all delivery.
+            logger.exception("A delivery failed unexpectedly; its operations are kept.")
+            self._delivery.backoff.failed(time.monotonic(), None)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait so long, or until someone waits or, outside a back-off, enough is queued."""
+        if self._schedule.covers(self._queue.oldest()):
+            seconds = min(seconds, self._delivery.backoff.resume_at - time.monotonic())
+        else:
+            self.idle = True
+        enough = self.idle and len(self._queue) >= self._schedule.flush_at  # since we looked
+        if not (enough or self._hurried):
+            self._wake.wait(max(seconds, _SHORTEST_PAUSE))
+        self.idle = False
+        self._owner.check()
+
+    def _look_for_stall(self, now: float) -> None:
+        since = self._delivery.progressed_at
+        waiting = len(self._queue)
+        if not waiting or since is None:
+            self._delivery.progressed_at = now
+        elif self._schedule.is_stalled(now, since):
+            self._reporter.say_once(
+                "stalled",
+                "stalled",
+                f"{waiting} operations wait and nothing was delivered for {now - since:.0f} s.",
+            )

@@ -1,0 +1,49 @@
+"""When an event happened, and the id that makes it one event. Both are taken at the call."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from ._arguments import Invalid, is_a
+
+if hasattr(os, "getrandom"):
+
+    def new_message_id() -> str:
+        """128 bits from the kernel: a fork, a snapshot or a seeded `random` cannot repeat them."""
+        return os.getrandom(16).hex()  # keeps the GIL, which os.urandom gives up
+else:
+
+    def new_message_id() -> str:
+        """128 bits from the kernel: a fork, a snapshot or a seeded `random` cannot repeat them."""
+        return os.urandom(16).hex()
+
+
+_second: tuple[int, str] = (0, "")
+
+
+def now() -> str:
+    """The time now in UTC, truncated to milliseconds."""
+    global _second
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    cached = _second  # one read: another thread may replace it
+    if cached[0] != seconds:
+        cached = _second = (seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)))
+    return f"{cached[1]}.{milliseconds:03d}Z"
+
+
+def timestamp(value: Any) -> str:
+    """An aware datetime in UTC, truncated to milliseconds, never rounded."""
+    if not is_a(value, datetime):
+        raise Invalid("occurred_at must be a datetime.")
+    try:
+        if datetime.utcoffset(value) is None:
+            raise Invalid("occurred_at must be aware: give it a time zone.")
+        moment = datetime.astimezone(value, timezone.utc)
+        return datetime.isoformat(moment, timespec="milliseconds").replace("+00:00", "Z")
+    except Invalid:
+        raise
+    except Exception as error:  # noqa: BLE001 - a tzinfo is user code
+        raise Invalid(f"occurred_at raised {type(error).__name__} when brought to UTC.") from None
