@@ -28,7 +28,8 @@ ORDER = [
     "_queue",
     "_outcome",
     "_backoff",
-    "_wire",
+    "_connection",
+    "_adapter",
     "_transport",
     "_reporter",
     "_delivery",
@@ -52,10 +53,10 @@ ROOMS = {
 }
 #: What only these modules may import.
 IMPORTERS = {
-    "requests": {"_transport", "_wire"},
-    "urllib3": {"_transport", "_wire"},
-    "ssl": {"_wire"},
-    "socket": {"_wire"},
+    "requests": {"_transport", "_adapter"},
+    "urllib3": {"_transport", "_adapter", "_connection"},
+    "ssl": {"_adapter", "_connection"},
+    "socket": {"_connection"},
     "psutil": {"_stats"},
     "logging": {"_reporter"},
     "orjson": {"_encoding"},

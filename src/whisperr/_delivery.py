@@ -98,8 +98,9 @@ class Delivery:
             self._reporter.say_once(
                 "unexpected answer",
                 "environment",
-                f"{self._url} answered {outcome.status}, but not as the service does. "
-                "Check base_url: it may be a web page.",
+                f"{self._url} answered {outcome.status}, but with another body than the service's "
+                "or none. The operations count as delivered. If this is not a proxy in between, "
+                "check base_url: it may be a web page.",
             )
 
     def _refused(self, batch: Sequence[Operation], outcome: Outcome) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 # Imported for others: they import these only when they need them, and an import that is
 # half done in another thread in the moment of a fork never ends in the child.
-import encodings.idna  # noqa: F401 - socket.getaddrinfo
+import encodings.idna  # socket.getaddrinfo
+import encodings.punycode  # noqa: F401 - encodings.idna, for a host that is not ASCII
+import gc  # noqa: F401 - weakref.finalize, at the exit
 import netrc  # noqa: F401 - requests
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,10 @@ import requests.adapters
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
+from ._adapter import DeadlineAdapter
+from ._connection import Exchange
 from ._outcome import Outcome, judge, no_answer
 from ._version import VERSION
-from ._wire import DeadlineAdapter, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,16 +98,20 @@ class Transport:
             stream=True,
             auth=_as_it_is,
         )
+        # Not response.headers, from which our adapter takes the Location.
+        headers = getattr(response.raw, "headers", response.headers)
         try:
             answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)
+        except Exception:  # noqa: BLE001 - the status came: what a 2xx took must not be sent again
+            answer = b""
         finally:
             response.close()  # goes back to the pool where it was read to its end
         return judge(
             response.status_code,
             answer,
             events=events,
-            retry_after=_seconds(response.headers.get("Retry-After")),
-            location=response.headers.get("Location"),
+            retry_after=_seconds(headers.get("Retry-After")),
+            location=headers.get("Location"),
         )
 
 
@@ -129,8 +136,8 @@ def _failure(error: Exception) -> Outcome:
     if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):
         return no_answer("no answer came in time")
     # Names only: the text of an exception may hold the URL of a proxy with its password.
-    names = " from ".join(type(cause).__name__ for cause in causes[:3])
-    return no_answer(f"the exchange failed ({names})")
+    outermost, innermost = type(causes[0]).__name__, type(causes[-1]).__name__
+    return no_answer(f"the exchange failed ({outermost}: {innermost})")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -142,7 +149,8 @@ def _causes(error: BaseException) -> list[BaseException]:
         if not isinstance(cause, BaseException) or cause in causes:
             continue
         causes.append(cause)
-        pending += [cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+        context = None if cause.__suppress_context__ else cause.__context__
+        pending += [cause.__cause__, context, getattr(cause, "reason", None)]
         if isinstance(cause, (requests.RequestException, HTTPError)):
             pending += cause.args
     return causes

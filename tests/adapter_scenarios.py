@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import queue
+import select
 import signal
 import socket
 import sys
@@ -122,8 +123,6 @@ def _idle(transport: Transport) -> tuple[Any, Any]:
 
 
 def _wait_readable(sock: Any) -> None:
-    import select
-
     ready, _, _ = select.select([sock.fileno()], [], [], SECONDS)
     assert ready
 
@@ -171,6 +170,28 @@ def gevent_forks(url: str, control: str, rounds: str) -> None:
     print(stats.delivered)
 
 
+def gevent_deaf(url: str) -> None:
+    """An exchange that cannot send all of its body; the other greenlets go on meanwhile."""
+    _patched()
+    import gevent
+
+    turns = 0
+
+    def take_turns() -> None:
+        nonlocal turns
+        while True:
+            gevent.sleep(0.01)
+            turns += 1
+
+    gevent.spawn(take_turns)
+    transport = Transport(url, "wrk_test", None, Owner())
+    began = time.monotonic()
+    outcome = transport.post("/deaf", b"x" * 2**24, events=0, deadline=began + 0.6)
+    assert "in time" in outcome.detail, outcome
+    assert time.monotonic() - began < 0.9
+    print(turns)
+
+
 def _patched() -> Any:
     import gevent.monkey
 
@@ -189,6 +210,7 @@ def _ask(control: str, path: str) -> None:
 if __name__ == "__main__":
     scenarios: dict[str, Callable[..., None]] = {
         "guard": guard,
+        "gevent_deaf": gevent_deaf,
         "gevent_exchanges": gevent_exchanges,
         "gevent_forks": gevent_forks,
     }
