@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from wire_schema import SPEC_VARIABLE, WireSchema
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 #: No thread of a server waits longer than this for anything.
 LIMIT = 20.0
+ENDPOINTS = ("/v1/events/batch", "/v1/events/track", "/v1/identify")
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,19 @@ class RawServer:
         self._listener.close()
         for sock in self._socks:
             sock.close()
+        self._check_bodies()
+
+    def _check_bodies(self) -> None:
+        """What the endpoints got obeys the service's schemas, where WHISPERR_SPEC_PATH is set."""
+        schema = WireSchema.from_environment()
+        rows = [
+            {"id": number, "path": path, "body": request.body.decode()}
+            for number, request in enumerate(self.requests)
+            for path in ENDPOINTS
+            if request.line.split(" ")[1].endswith(path)
+        ]
+        violations = list(schema.violations(rows)) if schema else []
+        assert not violations, "\n".join(violations)
 
 
 class Authority:
@@ -188,7 +204,10 @@ def clean_environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.upper().endswith(("_PROXY", "_CA_BUNDLE"))
-        and not name.startswith(("SSL_CERT", "WHISPERR_", "PYTHON", "NETRC"))
+        and (
+            name == SPEC_VARIABLE
+            or not name.startswith(("SSL_CERT", "WHISPERR_", "PYTHON", "NETRC"))
+        )
     }
 
 

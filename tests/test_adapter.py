@@ -190,5 +190,7 @@ def test_the_context_for_the_default_trust_holds_certificates_without_urllib3s_h
 
 def _post(transport: Transport) -> None:
     deadline = time.monotonic() + LIMIT
-    outcome = transport.post("/v1/identify", b"{}", events=0, deadline=deadline)
+    outcome = transport.post(
+        "/v1/identify", b'{"external_user_id": "u"}', events=0, deadline=deadline
+    )
     assert outcome.verdict is Verdict.OK, outcome

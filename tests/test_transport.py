@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 KEY = "wrk_secret_0123456789"
 PATH = "/v1/identify"
-#: More than the buffers of a loopback connection hold.
+#: What an identify is at the least, and more than the buffers of a loopback connection hold.
+BODY = b'{"external_user_id": "u"}'
 LARGE = b"x" * (16 * 1024 * 1024)
 #: How much later than its deadline an exchange may end.
 LATE = 0.3
@@ -42,7 +43,7 @@ def transport(url: str, factory: Callable[[], requests.Session] | None = None) -
     return Transport(url, KEY, factory, Owner())
 
 
-def post(to: Transport, body: bytes = b"{}", seconds: float = 10.0, events: int = 0) -> Outcome:
+def post(to: Transport, body: bytes = BODY, seconds: float = 10.0, events: int = 0) -> Outcome:
     return to.post(PATH, body, events=events, deadline=time.monotonic() + seconds)
 
 
@@ -66,7 +67,9 @@ def test_many_exchanges_share_one_connection(tmp_path: Path, secure: bool) -> No
     authority = Authority(tmp_path, "ca")
     with RawServer(tls=authority.server_side() if secure else None) as server:
         to = transport(server.url, lambda: _session(verify=authority.bundle))
-        assert all(delivered(post(to, b"%d" % number)) for number in range(50))
+        assert all(
+            delivered(post(to, b'{"external_user_id": "%d"}' % number)) for number in range(50)
+        )
         assert server.connections == 1
         assert [request.body for request in server.requests] == [b"%d" % n for n in range(50)]
 
@@ -208,7 +211,7 @@ def test_the_status_decides_where_the_body_breaks_off(
 # --- The deadline -------------------------------------------------------------------------
 
 
-def assert_gives_up(url: str, body: bytes = b"{}", seconds: float = 0.6, **session: Any) -> None:
+def assert_gives_up(url: str, body: bytes = BODY, seconds: float = 0.6, **session: Any) -> None:
     to = transport(url, lambda: _session(**session))
     began = time.monotonic()
     outcome = post(to, body, seconds)

@@ -4,17 +4,23 @@ import importlib.util
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from harness import wait_until
 from whisperr.demo import Settings, run
+
+if TYPE_CHECKING:
+    from harness import Row
+    from wire_schema import WireSchema
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn runs on POSIX alone")
 
@@ -24,9 +30,17 @@ def totals(output: str) -> dict[str, str]:
     return dict(re.findall(r"^│ ([a-z ]+?) +│ +([\d.]+) │$", output, re.MULTILINE))
 
 
-def test_the_demo_delivers_exactly_once_over_a_hup_and_ends_with_0() -> None:
-    command = [sys.executable, "-m", "whisperr.cli", "demo", "--requests", "300", "--workers", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+def test_the_demo_delivers_exactly_once_over_a_hup_and_ends_with_0(
+    tmp_path: Path, wire_schema: WireSchema | None
+) -> None:
+    arguments = ["demo", "--requests", "300", "--workers", "2", "--keep"]
+    done = subprocess.run(
+        [sys.executable, "-m", "whisperr.cli", *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     ledger = totals(done.stdout)
     assert int(ledger["requests to the shop"]) >= 300
@@ -36,6 +50,16 @@ def test_the_demo_delivers_exactly_once_over_a_hup_and_ends_with_0() -> None:
         assert ledger[nothing] == "0"
     assert int(ledger["processes"]) >= 5  # the master, two workers and their replacements
     assert re.search(r"│ master +│ +\d+ │ +1 │ +1 │ +1 │ +1 │", done.stdout)
+    (database,) = tmp_path.glob("*/whisperr.sqlite")
+    assert not list(wire_schema.violations(stored_requests(database)) if wire_schema else ())
+
+
+def stored_requests(database: Path) -> list[Row]:
+    """Every request that a server stored in its file."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT id, path, body FROM requests").fetchall()
+    assert rows
+    return [{"id": number, "path": path, "body": body} for number, path, body in rows]
 
 
 def test_a_client_that_drops_events_is_seen(
