@@ -67,11 +67,10 @@ def test_many_exchanges_share_one_connection(tmp_path: Path, secure: bool) -> No
     authority = Authority(tmp_path, "ca")
     with RawServer(tls=authority.server_side() if secure else None) as server:
         to = transport(server.url, lambda: _session(verify=authority.bundle))
-        assert all(
-            delivered(post(to, b'{"external_user_id": "%d"}' % number)) for number in range(50)
-        )
+        bodies = [b'{"external_user_id": "%d"}' % number for number in range(50)]
+        assert all(delivered(post(to, body)) for body in bodies)
         assert server.connections == 1
-        assert [request.body for request in server.requests] == [b"%d" % n for n in range(50)]
+        assert [request.body for request in server.requests] == bodies
 
 
 @pytest.mark.parametrize("secure", [False, True])
