@@ -48,7 +48,11 @@ class Store:
     def __init__(self, file: str = ":memory:") -> None:
         self._db = sqlite3.connect(file, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
-        self._db.executescript(sql.SCHEMA)
+        try:
+            self._db.executescript(sql.SCHEMA)
+        except sqlite3.Error:
+            self._db.close()
+            raise
         self._apps: dict[str, int] = {}
 
     def close(self) -> None:
