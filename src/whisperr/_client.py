@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _exit
 from ._fork import ProcessLocal
-from ._operation import Encoder, Operation, Refusal
+from ._operation import Encoder, Refusal
 from ._options import OptionArguments, Options
 from ._process import FlushResult, ProcessState
 
@@ -83,19 +83,13 @@ class Whisperr:
             message_id: an id of your own, such as a webhook's delivery id, so that a
                 redelivery is the same event; None makes a new one.
         """
-        if self._options.disabled:
-            return
-        # First: a signal handler that forks from here on leaves this call to the parent alone.
-        process = self._local.get()
-        if process.closed:
-            process.refuse(_CLOSED)
-            return
-        self._outcome(
-            process,
-            self._encoder.event(
-                external_user_id, event_type, properties, context, occurred_at, message_id
-            ),
-        )
+        process = self._accepting()
+        if process is not None:
+            process.settle_call(
+                self._encoder.event(
+                    external_user_id, event_type, properties, context, occurred_at, message_id
+                )
+            )
 
     def identify(
         self,
@@ -123,32 +117,34 @@ class Whisperr:
             channels: `Channel` objects, or dicts with ``type``, ``address`` and the rest.
             anonymous_id: 1 to 128 characters; what a browser sent under it becomes this user's.
         """
-        if self._options.disabled:
-            return
-        process = self._local.get()
-        if process.closed:
-            process.refuse(_CLOSED)
-            return
-        self._outcome(
-            process,
-            self._encoder.identify(
-                external_user_id,
-                traits,
-                email,
-                phone,
-                push_token,
-                preferred_channel,
-                channels,
-                anonymous_id,
-            ),
-        )
+        process = self._accepting()
+        if process is not None:
+            process.settle_call(
+                self._encoder.identify(
+                    external_user_id,
+                    traits,
+                    email,
+                    phone,
+                    push_token,
+                    preferred_channel,
+                    channels,
+                    anonymous_id,
+                )
+            )
 
-    @staticmethod
-    def _outcome(process: ProcessState, result: Operation | Refusal) -> None:
-        if isinstance(result, Refusal):
-            process.refuse(result)
-        else:
-            process.accept(result)
+    def _accepting(self) -> ProcessState | None:
+        """The state that takes a call, None where nothing is accepted.
+
+        Asked before anything else of a call: a signal handler that forks from here on
+        leaves the call to the parent alone.
+        """
+        if self._options.disabled:
+            return None
+        process = self._local.get()
+        if not process.closed:
+            return process
+        process.settle_call(_CLOSED)
+        return None
 
     def flush(self, timeout: float | None = 10.0) -> FlushResult:
         """Deliver what this process accepted before the call.

@@ -10,6 +10,7 @@ from . import _exit
 from ._delivery import Delivery
 from ._fork import ForkedAway, ForkedInCallback, Owner
 from ._loop import DeliveryLoop
+from ._operation import Refusal
 from ._queue import OperationQueue
 from ._reporter import Reporter
 from ._schedule import NEVER
@@ -19,7 +20,7 @@ from ._transport import Transport
 from ._waiter import Waiter
 
 if TYPE_CHECKING:
-    from ._operation import Operation, Refusal
+    from ._operation import Operation
     from ._options import Options
 
 
@@ -72,14 +73,12 @@ class ProcessState:
         loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
         self._sender = Sender(self.owner, loop, self)
 
-    def accept(self, operation: Operation) -> None:
-        """Queue an operation and see that someone delivers it."""
-        self._queue.append(operation)
-        self._see_to_delivery()
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Count a call that queues nothing and see that someone reports it."""
-        self._reporter.refuse(refusal)
+    def settle_call(self, outcome: Operation | Refusal) -> None:
+        """Queue an operation or count a refusal, and see that someone delivers or reports it."""
+        if isinstance(outcome, Refusal):
+            self._reporter.refuse(outcome)
+        else:
+            self._queue.append(outcome)
         self._see_to_delivery()
 
     def _see_to_delivery(self) -> None:
