@@ -8,6 +8,7 @@ its children inherit.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import sys
 import time
@@ -50,6 +51,9 @@ weakref.finalize(Owner, int).detach()
 #: A thread that has nothing to do ends within a moment.
 _END_SECONDS = 0.25
 
+#: Numbers are not used again, so that pruning cannot hit a newcomer.
+_numbers = itertools.count()
+_PRUNE_EVERY = 64
 _known: dict[int, weakref.ref[Ending]] = {}
 _kept: dict[int, Ending] = {}
 _atexit_in: Identity | None = None
@@ -58,18 +62,30 @@ _ended: tuple[Identity, float] | None = None
 
 
 def adopt(ending: Ending) -> None:
-    """Have this process's exit hooks deliver it. Idempotent; safe from any thread."""
-    key = id(ending)
-    if key not in _known:
-        _known[key] = weakref.ref(ending, lambda _: _known.pop(key, None) and None)
+    """Have this process's exit hooks deliver it. Safe from any thread; twice does no harm."""
+    number = next(_numbers)
+    _known[number] = weakref.ref(ending)
+    if number % _PRUNE_EVERY == 0:
+        _prune()
     register()
     if _ended is not None and _ended[0] == identity():  # first used in an atexit handler
         ending.deliver_late(_ended[1] + ending.shutdown_timeout)
 
 
+def _prune() -> None:
+    # No callback of the references does it: it would run in the middle of anything, and
+    # swallow the exception of a signal handler that happens to interrupt it.
+    for number, reference in list(_known.items()):
+        if reference() is None:
+            _known.pop(number, None)
+
+
 def keep(ending: Ending) -> None:
-    """Hold on to it until the exit hook: no thread does, and the client may be dropped."""
-    _kept[id(ending)] = ending
+    """Hold on to it while it has work: no thread does, and the client may be dropped."""
+    if ending.has_work():
+        _kept[id(ending)] = ending
+    else:
+        _kept.pop(id(ending), None)
 
 
 def register() -> None:
@@ -94,8 +110,8 @@ def _register_finalizer(util: Any, here: Identity) -> None:
 
 def of_this_process() -> list[Ending]:
     """All that the calling process owns."""
-    found = [reference() for reference in list(_known.values())]
-    return [ending for ending in found if ending is not None and ending.owner.holds()]
+    found = {id(ending): ending for reference in list(_known.values()) if (ending := reference())}
+    return [ending for ending in found.values() if ending.owner.holds()]
 
 
 def run_exit_hook() -> None:

@@ -86,8 +86,8 @@ class ProcessState:
             # After the process's own last delivery nobody comes by any more.
             self._serve(self._late_deadline, at_exit=True)
         elif not self._sender.notify():
-            _exit.keep(self)
             self._sender.deliver_inline()
+            _exit.keep(self)
 
     def flush(self, timeout: float | None) -> FlushResult:
         """Deliver what was accepted before; see `Whisperr.flush`."""
@@ -115,6 +115,8 @@ class ProcessState:
             return FlushResult()
         except ForkedAway:
             return FlushResult()  # a child of a signal handler: the parent goes on with this
+        if not self.has_sender():
+            _exit.keep(self)
         return self._result(waiter)
 
     def _result(self, waiter: Waiter) -> FlushResult:
