@@ -14,6 +14,7 @@ from ._fork import ProcessLocal
 from ._operation import Encoder, Refusal
 from ._options import OptionArguments, Options
 from ._process import FlushResult, ProcessState
+from ._schedule import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -250,13 +251,10 @@ def flush_all(timeout: float | None = 10.0) -> FlushResult:
     Args:
         timeout: seconds at most for all together; None waits as `Whisperr.flush` does.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    result = FlushResult()
-    for ending in _exit.of_this_process():
-        if isinstance(ending, ProcessState):
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            result += ending.flush(left)
-    return result
+    deadline = NEVER if timeout is None else time.monotonic() + timeout
+    states = [state for state in _exit.of_this_process() if isinstance(state, ProcessState)]
+    waiting = [(state, state.start(deadline)) for state in states]  # all at once
+    return sum((state.finish(waiter) for state, waiter in waiting), FlushResult())
 
 
 def after_fork() -> None:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from ._fork import Identity, Owner, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
+
+    from ._waiter import Waiter
 
 
 class Ending(Protocol):
@@ -34,8 +36,14 @@ class Ending(Protocol):
     def has_sender(self) -> bool:
         """Whether a thread is delivering."""
 
-    def deliver_at_exit(self, deadline: float) -> None:
-        """Deliver until then (monotonic seconds), and report what is left."""
+    def start(self, deadline: float, *, at_exit: bool = False) -> Waiter:
+        """Have everything delivered until then (monotonic seconds); waits for nothing."""
+
+    def finish(self, waiter: Waiter) -> object:
+        """Wait for what start() asked for."""
+
+    def report_left(self) -> None:
+        """Report what is still undelivered."""
 
     def end_sender(self, deadline: float) -> None:
         """Have the thread end until then (monotonic seconds), once nothing is left."""
@@ -128,24 +136,28 @@ def run_exit_hook() -> None:
     endings = of_this_process()
     working = [ending for ending in endings if ending.has_work()]
     timeout = max((ending.shutdown_timeout for ending in working), default=0.0)
-    deliver_all(working, started + timeout)
-    for ending in endings:
-        ending.end_sender(time.monotonic() + _END_SECONDS)
-        ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+    try:
+        deliver_all(working, started + timeout)
+    finally:  # also when someone presses Ctrl-C meanwhile
+        for ending in endings:
+            ending.report_left()
+            ending.end_sender(time.monotonic() + _END_SECONDS)
+            ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
 
 
-def deliver_all(working: Iterable[Ending], deadline: float) -> None:
+def deliver_all(working: Sequence[Ending], deadline: float) -> None:
     """Deliver them all; a service that hangs does not use up the time of the others."""
-    # Those without a thread share the time; the threads of the others work meanwhile.
-    ordered = sorted(working, key=lambda ending: ending.has_sender())
-    for ending in ordered:
-        if ending.has_sender():
-            ending.deliver_at_exit(deadline)
-            continue
+    # All that have a thread work at once; those without share the time meanwhile.
+    waiting = [
+        (ending, ending.start(deadline, at_exit=True)) for ending in working if ending.has_sender()
+    ]
+    inline = [ending for ending in working if not ending.has_sender()]
+    for done, ending in enumerate(inline):
         now = time.monotonic()
-        inline = sum(not other.has_sender() for other in ordered)
-        share = max(0.0, deadline - now) / max(1, inline)
-        ending.deliver_at_exit(now + share)
+        share = max(0.0, deadline - now) / (len(inline) - done)
+        ending.finish(ending.start(now + share, at_exit=True))
+    for ending, waiter in waiting:
+        ending.finish(waiter)
 
 
 def end_child(raised: BaseException | None) -> NoReturn:

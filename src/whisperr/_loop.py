@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ._reporter import logger
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _SHORTEST_PAUSE = 0.001
 #: An inline delivery inside track() is one exchange of at most this long.
 _INLINE_SECONDS = 1.0
+_THREADLESS = (
+    "No thread can be started here, so track() delivers inline now and then. "
+    "Under uWSGI set enable-threads."
+)
 
 
 class DeliveryLoop:
@@ -51,6 +56,8 @@ class DeliveryLoop:
         self._hurried = False
         #: Whether it waits for operations, not for the end of a back-off.
         self.idle = False
+        #: Whether a step or a report is under way.
+        self.busy = False
         #: Set by shutdown() and at an exit: it ends as soon as there is nothing left to do.
         self.closing = False
         #: Set where no thread can be started.
@@ -74,7 +81,8 @@ class DeliveryLoop:
 
     def remove(self, waiter: Waiter) -> None:
         """The waiter waits no more."""
-        self._waiters.remove(waiter)
+        with suppress(ValueError):  # the loop removed it when it was over
+            self._waiters.remove(waiter)
 
     def has_work(self) -> bool:
         """Whether something came after its last look."""
@@ -121,11 +129,11 @@ class DeliveryLoop:
         now = time.monotonic()
         self._schedule.look(now, len(self._queue), self._queue.accepted)
         self._step(now + _INLINE_SECONDS)
-        self._report()
+        self.report()
 
     def _look(self) -> float:
         """Report, decide up to which operation to deliver, serve those who wait."""
-        self._report()
+        self.report()
         if self._hurried:
             self._hurried = False
             self._delivery.backoff.hurry()
@@ -136,18 +144,20 @@ class DeliveryLoop:
             self._schedule.want(waiter.mark)
             if self._is_served(waiter) or self._is_hopeless(waiter):
                 waiter.finish()
+            if waiter.over():
+                self.remove(waiter)
         return now
 
-    def _report(self) -> None:
-        if self._reporter.pending:
-            self._reporter.report_pending()
-        if self.threadless:
-            self._reporter.say_once(
-                "threads",
-                "environment",
-                "No thread can be started here, so track() delivers inline now and then. "
-                "Under uWSGI set enable-threads.",
-            )
+    def report(self) -> None:
+        """Make the reports that wait."""
+        self.busy = True
+        try:
+            if self._reporter.pending:
+                self._reporter.report_pending()
+            if self.threadless:
+                self._reporter.say_once("threads", "environment", _THREADLESS)
+        finally:
+            self.busy = False
 
     def _is_served(self, waiter: Waiter) -> bool:
         oldest = self._queue.oldest()
@@ -170,12 +180,15 @@ class DeliveryLoop:
 
     def _step(self, deadline: float) -> None:
         at_exit = any(waiter.at_exit for waiter in list(self._waiters))
+        self.busy = True
         try:
             self._delivery.step(deadline, at_exit=at_exit)
         except Exception:  # noqa: BLE001
             # A defect of ours, or a session of the user's: it must not end all delivery.
             logger.exception("A delivery failed unexpectedly; its operations are kept.")
             self._delivery.backoff.failed(time.monotonic(), None)
+        finally:
+            self.busy = False
 
     def _pause(self, seconds: float) -> None:
         """Wait so long, or until someone waits or, outside a back-off, enough is queued."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,8 +71,8 @@ class ProcessState:
         delivery = Delivery(
             options, self.owner, self._queue, transport, self._counters, self._reporter
         )
-        loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
-        self._sender = Sender(self.owner, loop, self)
+        self._loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
+        self._sender = Sender(self.owner, self._loop, self)
 
     def settle_call(self, outcome: Operation | Refusal) -> None:
         """Queue an operation or count a refusal, and see that someone delivers or reports it."""
@@ -83,31 +84,51 @@ class ProcessState:
 
     def _see_to_delivery(self) -> None:
         if self._late_deadline is not None:
-            # After the process's own last delivery nobody comes by any more.
-            self._serve(self._late_deadline, at_exit=True)
+            self._deliver_late(self._late_deadline)
         elif not self._sender.notify():
             self._sender.deliver_inline()
             _exit.keep(self)
 
+    def _deliver_late(self, deadline: float) -> None:
+        """After the process's own last delivery nobody comes by any more."""
+        if not sys.is_finalizing():  # modules are gone: no exchange can succeed
+            self.finish(self.start(deadline, at_exit=True))
+        self.report_left()
+
     def flush(self, timeout: float | None) -> FlushResult:
         """Deliver what was accepted before; see `Whisperr.flush`."""
         deadline = NEVER if timeout is None else time.monotonic() + max(0.0, timeout)
-        return self._serve(deadline, at_exit=False)
+        return self.finish(self.start(deadline))
 
     def shutdown(self, timeout: float | None) -> FlushResult:
         """Accept nothing more and deliver what is left; see `Whisperr.shutdown`."""
         self.closed = True
         self._sender.close()
         seconds = self.shutdown_timeout if timeout is None else max(0.0, timeout)
-        result = self._serve(time.monotonic() + seconds, at_exit=True)
-        self._report_left(result)
+        result = self.finish(self.start(time.monotonic() + seconds, at_exit=True))
+        self.report_left()
         return result
 
-    def _serve(self, deadline: float, *, at_exit: bool) -> FlushResult:
+    def start(self, deadline: float, *, at_exit: bool = False) -> Waiter:
+        """Have everything delivered that was accepted before; waits for nothing.
+
+        Args:
+            deadline: monotonic time until which finish() will wait.
+            at_exit: whether the process is ending, or this client is.
+        """
         waiter = Waiter(self._queue.accepted, deadline, at_exit=at_exit)
+        if self.has_work() or self.closed:
+            self._sender.begin(waiter)
+        else:
+            waiter.finish()
+        return waiter
+
+    def finish(self, waiter: Waiter) -> FlushResult:
+        """Wait until what start() asked for is settled, or its time is over."""
         try:
-            if self.has_work() or self.closed:
-                self._sender.serve(waiter)
+            self._sender.wait(waiter)
+            if self._reporter.pending:
+                self._sender.report()
         except ForkedInCallback as away:
             cause = away.__cause__
             if cause is not None and not isinstance(cause, Exception):
@@ -131,31 +152,31 @@ class ProcessState:
             timed_out=queued > 0 and not waiter.spent,
         )
 
-    def _report_left(self, result: FlushResult) -> None:
-        if result.queued:
+    def report_left(self) -> None:
+        """Report what is still undelivered where the process ends."""
+        left = len(self._queue) + self._queue.in_flight
+        if left:
             self._reporter.report(
                 "stalled",
-                f"{result.queued} operations were not delivered before the end. "
+                f"{left} operations were not delivered before the end. "
                 "The service did not take them in time; see shutdown_timeout.",
-                count=result.queued,
+                count=left,
                 reason="undelivered",
             )
 
     def has_work(self) -> bool:
-        """Whether there is something to deliver or to report."""
-        return bool(len(self._queue) or self._queue.in_flight or self._reporter.pending)
+        """Whether there is something to deliver or to report, or a report is under way."""
+        return bool(
+            len(self._queue) or self._queue.in_flight or self._reporter.pending or self._loop.busy
+        )
 
     def has_sender(self) -> bool:
         """Whether a thread is delivering."""
         return self._sender.running
 
-    def deliver_at_exit(self, deadline: float) -> None:
-        """Deliver until then (monotonic seconds), and report what is left."""
-        self._report_left(self._serve(deadline, at_exit=True))
-
     def end_sender(self, deadline: float) -> None:
         """Have the sender thread end until then (monotonic seconds), once nothing is left."""
-        if not self.has_work():
+        if not (len(self._queue) or self._queue.in_flight):
             self._sender.end(deadline)
 
     def deliver_late(self, deadline: float) -> None:

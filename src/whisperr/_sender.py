@@ -8,16 +8,20 @@ interrupts any line.
 
 from __future__ import annotations
 
-import _thread
+import sys
 import time
 from typing import TYPE_CHECKING
 
-from ._exit import end_child
+from ._exit import end_child, keep
 from ._fork import ForkedAway, ForkedInCallback
 from ._hosts import end_thread, start_thread
 from ._inline import may_deliver_here
+from ._token import Claim, Token
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from ._exit import Ending
     from ._fork import Owner
     from ._loop import DeliveryLoop
     from ._waiter import Waiter
@@ -39,22 +43,21 @@ class Sender:
             finds what a dropped client still holds.
     """
 
-    def __init__(self, owner: Owner, loop: DeliveryLoop, state: object) -> None:
+    def __init__(self, owner: Owner, loop: DeliveryLoop, state: Ending) -> None:
         self._owner = owner
         self._loop = loop
         self._state = state
-        self._token = _thread.allocate_lock()
-        self._holder: int | None = None
+        self._token = Token()
         self._starting_until = 0.0
 
     @property
     def running(self) -> bool:
         """Whether someone delivers, or is about to."""
-        return self._token.locked() or time.monotonic() < self._starting_until
+        return self._token.held() or time.monotonic() < self._starting_until
 
     def notify(self) -> bool:
         """Something was queued. Waits for nothing; returns whether someone will deliver it."""
-        if not self._token.locked():
+        if not self._token.held():
             return self._start()
         self._loop.nudge()
         return True
@@ -69,12 +72,23 @@ class Sender:
         except RuntimeError as error:
             self._starting_until = 0.0
             if "interpreter shutdown" in str(error):
-                return True  # the exit hook delivers
+                keep(self._state)  # for the exit hook, which delivers
+                return True
             self._loop.threadless = True
             return False
         return True
 
-    def serve(self, waiter: Waiter) -> None:
+    def begin(self, waiter: Waiter) -> None:
+        """Have everything delivered that the waiter waits for; waits for nothing."""
+        self._recover()
+        if self._token.mine():
+            return  # a callback, or a signal handler on top of a delivery: it cannot wait
+        self._loop.add(waiter)
+        self._loop.wake()
+        if not waiter.at_exit:
+            self.notify()
+
+    def wait(self, waiter: Waiter) -> None:
         """Wait until the waiter is served or its time is over.
 
         The sender thread delivers where one lives; at an exit, and where no thread can
@@ -83,12 +97,10 @@ class Sender:
         Raises:
             ForkedAway: in a child that was forked meanwhile.
         """
-        if self._holder == _thread.get_ident():
-            return  # a callback, or a signal handler on top of a delivery: it cannot wait
-        self._loop.add(waiter)
+        if self._token.mine():
+            return
         try:
             while not waiter.over():
-                self._loop.wake()
                 if (waiter.at_exit or not self.notify()) and self._deliver_here(waiter):
                     continue
                 waiter.wait(_LOOK_AGAIN)
@@ -99,22 +111,35 @@ class Sender:
 
     def _deliver_here(self, waiter: Waiter) -> bool:
         """Deliver on the calling thread; returns whether nobody else does."""
-        if not self._take_token():
-            return False
+        claim = self._token.claim()
         try:
+            if not self._token.take(claim):
+                return False
             self._loop.run_until(waiter)
         finally:
-            self._give_token()
+            self._give(claim)
         return True
 
     def deliver_inline(self) -> None:
         """One exchange inside track(), where no thread can start."""
-        if not (self._loop.is_inline_due() and may_deliver_here() and self._take_token()):
+        self._recover()
+        if not (self._loop.is_inline_due() and may_deliver_here()):
             return
+        claim = self._token.claim()
         try:
-            self._loop.run_inline()
+            if self._token.take(claim):
+                self._loop.run_inline()
         finally:
-            self._give_token()
+            self._give(claim)
+
+    def report(self) -> None:
+        """Make the reports that wait, unless someone delivers, who makes them."""
+        claim = self._token.claim()
+        try:
+            if self._token.take(claim):
+                self._loop.report()
+        finally:
+            self._give(claim)
 
     def close(self) -> None:
         """Have the thread end as soon as there is nothing left to do."""
@@ -126,7 +151,7 @@ class Sender:
         At the end of the interpreter a daemon thread is stopped wherever it is.
         """
         self.close()
-        while self._token.locked() and self._holder != _thread.get_ident():
+        while self._token.held() and not self._token.mine():
             left = deadline - time.monotonic()
             if left <= 0:
                 return
@@ -136,28 +161,46 @@ class Sender:
     def _run(self) -> None:
         """The sender thread."""
         try:
-            while self._take_token():
-                self._starting_until = 0.0
-                try:
-                    self._loop.run_until_idle()
-                finally:
-                    end_thread()
-                    self._give_token()
-                # Something may have come between the last look and the end of the token.
-                if not self._loop.has_work():
-                    return
+            while self._run_once() and self._loop.has_work():
+                pass  # something came between the last look and the end of the token
         except ForkedInCallback as away:
             end_child(away.__cause__)
         except ForkedAway:
             return  # the copy of this greenlet in a forked gevent process
 
-    def _take_token(self) -> bool:
-        if not self._token.acquire(False):
-            return False
-        self._holder = _thread.get_ident()
+    def _run_once(self) -> bool:
+        """Deliver until there was nothing to do; returns whether nobody else does."""
+        claim = self._token.claim()
+        try:
+            if not self._token.take(claim):
+                return False
+            self._starting_until = 0.0
+            self._loop.run_until_idle()
+        finally:
+            end_thread()
+            self._give(claim)
         return True
 
-    def _give_token(self) -> None:
+    def _give(self, claim: Claim) -> None:
         if self._owner.holds():
-            self._holder = None
-            self._token.release()
+            self._token.give(claim)
+
+    def _recover(self) -> None:
+        """Clear a token that an exception in a `finally` of ours left behind.
+
+        It says that the calling thread delivers; then one of our frames is on its stack.
+        """
+        if not self._token.mine():
+            return
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code in _DELIVERING and frame.f_locals.get("self") is self:
+                return
+            frame = frame.f_back
+        self._token.clear()
+
+
+_DELIVERING = {
+    method.__code__
+    for method in (Sender._deliver_here, Sender.deliver_inline, Sender.report, Sender._run_once)
+}
