@@ -47,6 +47,39 @@ def storm(
         signal.setitimer(signal.ITIMER_REAL, left)
 
 
+def gusts(work: Callable[[], object], rounds: int, longest: float) -> int:
+    """Run `work` so many times, each with one alarm at a random moment; returns how many struck.
+
+    For work that calls libraries, which may keep what the handler raises.
+    """
+    random = Random(20260614)
+    struck = 0
+
+    def strike(_number: int, _frame: object) -> NoReturn:
+        raise Struck
+
+    handler = signal.signal(signal.SIGALRM, strike)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        for _ in range(rounds):
+            struck += _blow(work, random.uniform(1e-6, longest))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, left)
+    return struck
+
+
+def _blow(work: Callable[[], object], after: float) -> bool:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after)
+        work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Struck:
+        return True
+    return False
+
+
 def _interrupt_once(work: Callable[[], object], after: float, deadline: float) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, after)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._reporter import logger
 from ._schedule import NEVER, Schedule
+from ._transport import FAULTS
 from ._waiter import Flag, Waiter
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class DeliveryLoop:
         self._schedule = Schedule(options.flush_at, options.flush_interval)
         self._wake = Flag()
         self._waiters: list[Waiter] = []
+        self._wanted = 0
         self._hurried = False
         #: Whether it waits for operations, not for the end of a back-off.
         self.idle = False
@@ -76,6 +78,7 @@ class DeliveryLoop:
 
     def add(self, waiter: Waiter) -> None:
         """Deliver what the waiter waits for; ends a back-off."""
+        self._wanted = waiter.mark  # also when it does not wait at all
         self._hurried = True  # before it can be seen: this ends the pause it would give up in
         self._waiters.append(waiter)
 
@@ -95,14 +98,22 @@ class DeliveryLoop:
         # Workers that boot together do not post together.
         first = self._delivery.backoff.jitter(0, self._schedule.period)
         self._schedule.begin(time.monotonic(), first)
-        while True:
+        while not self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Step or pause; returns whether there is nothing left to do."""
+        try:
             now = self._look()
             if self._is_due(now):
                 self._step(now + self._request_timeout)
             elif self._is_done(now):
-                return
+                return True
             else:
                 self._pause(self._schedule.tick - now)
+        except Exception:  # noqa: BLE001 - in this thread it is nobody else's
+            self._failed()
+        return False
 
     def run_until(self, waiter: Waiter) -> None:
         """Deliver until the waiter is served or its time is over."""
@@ -140,6 +151,7 @@ class DeliveryLoop:
         now = time.monotonic()
         if self._schedule.look(now, len(self._queue), self._queue.accepted):
             self._look_for_stall(now)
+        self._schedule.want(self._wanted)
         for waiter in list(self._waiters):
             self._schedule.want(waiter.mark)
             if self._is_served(waiter) or self._is_hopeless(waiter):
@@ -183,12 +195,15 @@ class DeliveryLoop:
         self.busy = True
         try:
             self._delivery.step(deadline, at_exit=at_exit)
-        except Exception:  # noqa: BLE001
-            # A defect of ours, or a session of the user's: it must not end all delivery.
-            logger.exception("A delivery failed unexpectedly; its operations are kept.")
-            self._delivery.backoff.failed(time.monotonic(), None)
+        except FAULTS:
+            self._failed()
         finally:
             self.busy = False
+
+    def _failed(self) -> None:
+        """A defect of ours, or a session of the user's: it must not end all delivery."""
+        logger.exception("A delivery failed unexpectedly; its operations are kept.")
+        self._delivery.backoff.failed(time.monotonic(), None)
 
     def _pause(self, seconds: float) -> None:
         """Wait so long, or until someone waits or, outside a back-off, enough is queued."""

@@ -9,6 +9,7 @@ import encodings.punycode  # noqa: F401 - encodings.idna, for a host that is not
 import gc  # noqa: F401 - weakref.finalize, at the exit
 import netrc  # noqa: F401 - requests
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 
 #: More of an answer than the service ever sends; the rest is not read.
 _MAX_ANSWER_BYTES = 64 * 1024
+#: What a defect raises, or a session of the user's. No more: where the calling thread delivers,
+#: what a signal handler raises (Celery's soft time limit) is not ours to keep.
+FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+    ImportError,
+    HTTPError,
+    HTTPException,
+)
 
 
 class Transport:
@@ -77,7 +93,7 @@ class Transport:
             if session is None:
                 session = self._session = self._new_session()
             return self._answer(session, path, body, events)
-        except Exception as error:  # noqa: BLE001 - adapters and sessions of users raise anything
+        except FAULTS as error:
             return _failure(error)
 
     def _new_session(self) -> requests.Session:
@@ -102,7 +118,7 @@ class Transport:
         headers = getattr(response.raw, "headers", response.headers)
         try:
             answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)
-        except Exception:  # noqa: BLE001 - the status came: what a 2xx took must not be sent again
+        except FAULTS:  # the status came: what a 2xx took must not be sent again
             answer = b""
         finally:
             response.close()  # goes back to the pool where it was read to its end

@@ -145,7 +145,31 @@ def thread_outlives_main() -> None:
 def two_clients() -> None:
     """One client's service hangs; the other's operations arrive all the same."""
     healthy = _loaded(shutdown_timeout=1.0)
-    hanging = lab.client(
+    _hanging()
+    lab.record_stats(healthy)
+    lab.note("end")
+
+
+def two_clients_the_hanging_one_first() -> None:
+    _hanging()
+    lab.record_stats(_loaded(shutdown_timeout=1.0))
+    lab.note("end")
+
+
+def two_clients_flushed() -> None:
+    """What helpers of hosts call before a process is ended by os._exit."""
+    _hanging()
+    healthy = _loaded()
+    result = flush_all(1)
+    assert (result.delivered, result.queued) == (EVENTS, EVENTS)
+    lab.record_stats(healthy)
+    lab.note("end")
+    os._exit(0)
+
+
+def _hanging() -> Whisperr:
+    """A client whose service never answers, with operations."""
+    client = lab.client(
         base_url=os.environ["LAB_HANGING_URL"],
         flush_interval=0,
         flush_at=10_000,
@@ -153,9 +177,37 @@ def two_clients() -> None:
         on_error=None,
     )
     for _ in range(EVENTS):
-        hanging.track("user", "never_arrives")
-    lab.record_stats(healthy)
-    lab.note("end")
+        client.track("user", "never_arrives")
+    return client
+
+
+def refused_at_the_end() -> None:
+    """There is no time to deliver; what was refused is reported all the same."""
+    lab.client(shutdown_timeout=0).track("", "refused")
+
+
+def late_in_vain() -> None:
+    """An atexit handler tracks after our exit hook, and the service never answers."""
+    clients: list[Whisperr] = []
+    atexit.register(lambda: lab.track(clients[0]))
+    clients.append(lab.client(shutdown_timeout=0.5))
+
+
+class _TracksAtItsEnd:
+    def __init__(self, client: Whisperr) -> None:
+        self.client = client
+
+    def __del__(self) -> None:
+        started = time.monotonic()
+        lab.track(self.client)
+        lab.note("tracked", seconds=time.monotonic() - started)
+
+
+def track_in_teardown() -> None:
+    """A finaliser tracks when the modules are gone already."""
+    client = lab.client()
+    lab.track(client)
+    sys.modules["kept_until_teardown"] = _TracksAtItsEnd(client)  # type: ignore[assignment]
 
 
 def nothing_to_deliver() -> None:

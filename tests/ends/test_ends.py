@@ -46,12 +46,18 @@ def test_everything_queued_is_delivered_at_the_end(
     result.assert_exactly_once(operations, status)
 
 
+@pytest.mark.parametrize(
+    "scenario", ["two_clients", "two_clients_the_hanging_one_first", "two_clients_flushed"]
+)
 def test_a_healthy_client_delivers_although_another_ones_service_hangs(
-    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, teardown: float
+    server: LocalServer,
+    api_key: str,
+    tmp_path: Path,
+    hanging_url: str,
+    teardown: float,
+    scenario: str,
 ) -> None:
-    result = run_script(
-        server, api_key, tmp_path, SCRIPT, "two_clients", LAB_HANGING_URL=hanging_url
-    )
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, LAB_HANGING_URL=hanging_url)
     result.assert_exactly_once(50)
     assert result.seconds_since("end") < teardown + 1.0 + 0.5
 
@@ -93,6 +99,31 @@ def test_a_flush_ends_in_time_when_the_service_never_answers(
     (flushed,) = result.lines("flushed")
     assert flushed["seconds"] < 1.0 + 0.5
     assert (flushed["true"], flushed["queued"], flushed["timed_out"]) == (False, 50, True)
+
+
+def test_what_was_refused_is_reported_at_the_end_without_time_to_deliver(
+    server: LocalServer, api_key: str, tmp_path: Path
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, "refused_at_the_end")
+    assert [report["reason"] for report in result.lines("reports")] == ["invalid"]
+
+
+def test_an_operation_of_a_late_handler_that_cannot_be_delivered_is_reported(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, "late_in_vain", url=hanging_url)
+    _assert_reported(result.lines("reports"), 1)
+
+
+def test_track_in_module_teardown_neither_waits_nor_loses_silently(
+    server: LocalServer, api_key: str, tmp_path: Path
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, "track_in_teardown")
+    assert result.status == 0, result.output
+    assert len(result.ledger.arrived) == 1
+    (tracked,) = result.lines("tracked")
+    assert tracked["seconds"] < 0.5
+    _assert_reported(result.lines("reports"), 1)
 
 
 def _assert_reported(reports: list[dict[str, object]], count: int) -> None:
