@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ def new_client(server: LocalServer, api_key: str, **options: Any) -> Whisperr:
     return Whisperr(api_key, base_url=server.url, flush_interval=0, flush_at=10_000, **options)
 
 
+# A socket that was struck while it was made is nobody's yet: the garbage collector closes it.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_delivery_that_a_signal_handler_ended_hundreds_of_times_goes_on(
     server: LocalServer, api_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,6 +42,7 @@ def test_a_delivery_that_a_signal_handler_ended_hundreds_of_times_goes_on(
 
     assert gusts(work, 600, longest=0.003) > 100
     assert client.flush()
+    gc.collect()  # here, where the warning about such a socket is expected
     stats = client.stats()
     assert stats.balanced
     assert stats.delivered == stats.accepted == server.counts(api_key)["events"]

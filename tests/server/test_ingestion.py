@@ -23,8 +23,8 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "no_milliseconds": event(occurred_at=moment()[:-5] + "Z"),
     "with_offset": event(occurred_at=moment()[:-1] + "+00:00"),
     "no_such_day": event(occurred_at="2026-02-31T12:00:00.000Z"),
-    "too_old": event(occurred_at=moment(timedelta(days=-30, minutes=-1))),
-    "too_far_ahead": event(occurred_at=moment(timedelta(minutes=6))),
+    "too_old": event(occurred_at=moment(timedelta(days=-30, hours=-1))),
+    "too_far_ahead": event(occurred_at=moment(timedelta(hours=1))),
 }
 
 
