@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._reporter import Reporter
 
 _SHORTEST_PAUSE = 0.001
+_AFTER_DEFECT = 1.0
 #: An inline delivery inside track() is one exchange of at most this long.
 _INLINE_SECONDS = 1.0
 _THREADLESS = (
@@ -113,6 +114,7 @@ class DeliveryLoop:
                 self._pause(self._schedule.tick - now)
         except Exception:  # noqa: BLE001 - in this thread it is nobody else's
             self._failed()
+            self._wake.wait(_AFTER_DEFECT)  # one that comes back at once must not spin
         return False
 
     def run_until(self, waiter: Waiter) -> None:
