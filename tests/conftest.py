@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import LocalServer
+from raw_server import Authority
 from wire_schema import WireSchema
 
 if TYPE_CHECKING:
@@ -13,11 +14,30 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[LocalServer]:
+def http_server() -> Iterator[LocalServer]:
     """One local server for the session (with xdist: for each worker)."""
     server = LocalServer.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def https_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """Another one that serves https."""
+    folder = tmp_path_factory.mktemp("authority")
+    authority = Authority(folder, "ca")
+    pem = authority.server_file(folder)
+    server = LocalServer.start(":memory:", "--tls-cert", pem, bundle=authority.bundle)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> LocalServer:
+    """The local server; over https where `lab.over_http_and_tls` asks for it."""
+    scheme = getattr(request, "param", "http")
+    server: LocalServer = request.getfixturevalue(f"{scheme}_server")
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import ssl
 import subprocess
 import sys
 import threading
@@ -24,17 +25,21 @@ START_SECONDS = 30.0
 class LocalServer:
     """`whisperr serve` in a process of its own, on a free port of the loopback address."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], url: str, bundle: str | None) -> None:
         self.process = process
         self.url = url
+        #: What a client must trust to reach it, None over plain http.
+        self.bundle = bundle
+        self._trust = ssl.create_default_context(cafile=bundle) if bundle else None
 
     @classmethod
-    def start(cls, db: str = ":memory:", *args: str) -> LocalServer:
+    def start(cls, db: str = ":memory:", *args: str, bundle: str | None = None) -> LocalServer:
         """Start a server and wait until it listens.
 
         Args:
             db: The database file.
             args: Further options of `whisperr serve`.
+            bundle: Who signed its certificate, where it serves https.
 
         """
         options = ("--port", "0", "--db", db, "--quiet", *args)
@@ -45,7 +50,7 @@ class LocalServer:
             process.wait()
             _close_pipes(process)
             raise AssertionError(f"The server did not say that it listens, but {line!r}.")
-        return cls(process, line.split()[-1])
+        return cls(process, line.split()[-1], bundle)
 
     def stop(self, seconds: float = 5.0) -> int:
         """End the server and return its exit status."""
@@ -106,7 +111,7 @@ class LocalServer:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(self.url + path, data=data, headers=headers, method=method)
-        with urlopen(request, timeout=30) as response:
+        with urlopen(request, timeout=30, context=self._trust) as response:
             return json.load(response)
 
 

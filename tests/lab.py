@@ -30,6 +30,7 @@ TESTS = Path(__file__).parent
 #: How often each case runs; `make repeat RUNS=50` raises it.
 RUNS = int(os.environ.get("WHISPERR_RUNS", "5"))
 repeated = pytest.mark.parametrize("run", range(RUNS))
+over_http_and_tls = pytest.mark.parametrize("server", ["http", "https"], indirect=True)
 
 
 # --- In the script under test -------------------------------------------------------------
@@ -146,6 +147,7 @@ def run_script(
         "PYTHONFAULTHANDLER": "1",
         "WHISPERR_API_KEY": api_key,
         "WHISPERR_BASE_URL": url or server.url,
+        **({"REQUESTS_CA_BUNDLE": server.bundle} if server.bundle else {}),
         **environment,
     }
     with (folder / "output").open("wb") as output:

@@ -197,6 +197,14 @@ class Authority:
         self._ca.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
         return context
 
+    def server_file(self, folder: Path) -> str:
+        """A file with a server's certificate and its key."""
+        file = folder / "server.pem"
+        self._ca.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
+            file
+        )
+        return str(file)
+
 
 def clean_environment() -> dict[str, str]:
     """The environment without what chooses proxies, trust or the client's options."""

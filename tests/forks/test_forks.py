@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import repeated, run_script
+from lab import over_http_and_tls, repeated, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ OPERATIONS = {
 
 
 @repeated
+@over_http_and_tls
 @pytest.mark.parametrize("scenario", OPERATIONS)
 def test_every_operation_arrives_exactly_once(
     server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int

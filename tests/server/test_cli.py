@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import LocalServer, start_cli, wait_until
+from raw_server import Authority
 from server.wire import Sender, event
 
 if TYPE_CHECKING:
@@ -71,6 +72,24 @@ def test_the_log_has_one_line_for_each_request_and_never_the_key() -> None:
     process.terminate()
     _, err = process.communicate(timeout=10)
     assert err.splitlines() == ["202 /v1/events/batch 2 stored, 0 rejected"]
+
+
+def test_it_serves_https_with_the_certificate_it_is_given(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pem = authority.server_file(tmp_path)
+    server = LocalServer.start(":memory:", "--tls-cert", pem, bundle=authority.bundle)
+    assert server.url.startswith("https://")
+    assert server.counts() == {**server.counts(), "requests": 0}
+    assert server.stop() == 0
+
+
+def test_a_certificate_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("absent.pem", "empty.pem"):
+        path = str(tmp_path / name)
+        status, out, err = output_of("serve", "--port", "0", "--tls-cert", path)
+        assert (status, out, len(err.splitlines())) == (2, "", 1), err
+        assert path in err
 
 
 def test_a_busy_port_is_one_sentence() -> None:

@@ -32,9 +32,16 @@ def serve(
         typer.Option("--strict-batches", help="Answer 400 to a batch with a malformed event."),
     ] = False,
     log: Annotated[bool, typer.Option("--log/--quiet", help="One line for each request.")] = True,
+    tls_cert: Annotated[
+        str | None, typer.Option(help="Serve https with the certificate in this PEM file.")
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(help="Its key, where it is in a file of its own.")
+    ] = None,
 ) -> None:
     """Run a local ingestion server to develop and test against."""
-    settings = Settings(host, port, db, tuple(key or ()), now, strict_batches, log)
+    keys = tuple(key or ())
+    settings = Settings(host, port, db, keys, now, strict_batches, log, tls_cert, tls_key)
     try:
         run_server(settings, _say_listening)
     except ServeError as error:

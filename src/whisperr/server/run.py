@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sqlite3
+import ssl
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ class Settings:
         now: The moment to start the clock at (RFC 3339), None: real time.
         strict_batches: Answer 400 to a whole batch for one malformed event.
         log: Write one line for each request to stderr.
+        tls_cert: A PEM file with the certificate; None: plain http.
+        tls_key: A PEM file with its key; None: it stands in the same file.
 
     """
 
@@ -48,6 +51,8 @@ class Settings:
     now: str | None = None
     strict_batches: bool = False
     log: bool = True
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 def serve(settings: Settings, listening: Callable[[str], None]) -> None:
@@ -76,8 +81,23 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
         access_log=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
-    _Server(config, lambda: listening(_url(listener))).run([listener])
+    _load_tls(config)
+    scheme = "https" if config.is_ssl else "http"
+    _Server(config, lambda: listening(_url(scheme, listener))).run([listener])
+
+
+def _load_tls(config: uvicorn.Config) -> None:
+    """Read the certificate now, so that a wrong file is one sentence."""
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise ServeError(
+            f"The certificate {config.ssl_certfile} cannot be used ({error}); give PEM files "
+            "with --tls-cert and --tls-key."
+        ) from None
 
 
 class _Server(uvicorn.Server):
@@ -134,6 +154,6 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(scheme: str, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
