@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import ssl
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3.poolmanager import PoolManager
 
 from raw_server import LIMIT, Authority, Peer, RawServer, run_python
 from whisperr._adapter import _tls_context
@@ -194,3 +196,32 @@ def _post(transport: Transport) -> None:
         "/v1/identify", b'{"external_user_id": "u"}', events=0, deadline=deadline
     )
     assert outcome.verdict is Verdict.OK, outcome
+
+
+# --- Sessions of the user's -----------------------------------------------------------------
+
+
+class OwnAdapter(requests.adapters.HTTPAdapter):
+    """An adapter as users mount it."""
+
+
+def _pool_of(adapter: requests.adapters.HTTPAdapter, url: str) -> Any:
+    session = requests.Session()
+    session.mount("http://", adapter)
+    _post(Transport(url, "wrk_test", lambda: session, Owner()))
+    return adapter.poolmanager.connection_from_url(url).pool
+
+
+def test_an_adapter_of_the_users_stays_and_loses_the_lock_of_its_pools() -> None:
+    with RawServer() as server:
+        adapter = OwnAdapter(pool_maxsize=3)
+        pool = _pool_of(adapter, server.url)
+        assert not isinstance(pool, queue.LifoQueue)
+        assert pool.qsize() == 3, "The connection went back into it."
+        untouched: Any = PoolManager().pool_classes_by_scheme["http"]
+        assert untouched.QueueCls is queue.LifoQueue
+
+
+def test_a_pool_that_the_application_may_wait_for_keeps_its_queue() -> None:
+    with RawServer() as server:
+        assert isinstance(_pool_of(OwnAdapter(pool_block=True), server.url), queue.LifoQueue)

@@ -29,6 +29,7 @@ ORDER = [
     "_outcome",
     "_backoff",
     "_connection",
+    "_openssl",
     "_adapter",
     "_transport",
     "_reporter",
@@ -54,9 +55,9 @@ ROOMS = {
 }
 #: What only these modules may import.
 IMPORTERS = {
-    "requests": {"_transport", "_adapter"},
+    "requests": {"_transport", "_adapter", "_openssl"},
     "urllib3": {"_transport", "_adapter", "_connection"},
-    "ssl": {"_adapter", "_connection"},
+    "ssl": {"_adapter", "_connection", "_openssl"},
     "socket": {"_connection"},
     "psutil": {"_stats"},
     "logging": {"_reporter"},

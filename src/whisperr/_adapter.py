@@ -14,12 +14,17 @@ import requests.adapters
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager
 
+from . import _openssl
 from ._connection import DeadlineSocket, connect
 
 if TYPE_CHECKING:
     from ._connection import Exchange
     from ._fork import Owner
+
+
+_openssl.warm_up()
 
 
 class _LastAnswer(http.client.HTTPResponse):
@@ -104,6 +109,23 @@ def _pool_classes(exchange: Exchange) -> dict[str, type[HTTPConnectionPool]]:
         QueueCls = queue_class
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def free_pools_of_locks(adapter: Any, owner: Owner) -> None:
+    """Give an adapter of the user's pools whose queue has no lock; the rest of it stays.
+
+    A lock that is held at a fork would hang the child at its exit. A pool that blocks while it
+    is empty keeps its queue: the application may wait for connections there.
+    """
+    manager = getattr(adapter, "poolmanager", None)
+    if not isinstance(manager, PoolManager) or manager.connection_pool_kw.get("block"):
+        return
+    classes: dict[str, Any] = dict(manager.pool_classes_by_scheme)
+    own_queue = {"QueueCls": _queue_class(owner)}
+    for scheme, pool in classes.items():
+        if pool.QueueCls is queue.LifoQueue:
+            classes[scheme] = type(pool.__name__, (pool,), own_queue)
+    manager.pool_classes_by_scheme = classes
 
 
 def _tls_context(exchange: Exchange, verify: bool | str | None) -> ssl.SSLContext:

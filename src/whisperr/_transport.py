@@ -17,7 +17,7 @@ import requests.adapters
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util import Retry
 
-from ._adapter import DeadlineAdapter
+from ._adapter import DeadlineAdapter, free_pools_of_locks
 from ._connection import Exchange
 from ._outcome import Outcome, judge, no_answer
 from ._version import VERSION
@@ -99,9 +99,11 @@ class Transport:
     def _new_session(self) -> requests.Session:
         session = self._session_factory() if self._session_factory else requests.Session()
         for prefix in ("https://", "http://"):
-            # An adapter of the user's own stays; what requests mounts by itself does not.
+            # What requests mounts by itself is replaced; an adapter of the user's own stays.
             if type(session.get_adapter(prefix)) is requests.adapters.HTTPAdapter:
                 session.mount(prefix, DeadlineAdapter(self._exchange))
+        for adapter in session.adapters.values():
+            free_pools_of_locks(adapter, self._exchange.owner)
         return session
 
     def _answer(self, session: requests.Session, path: str, body: bytes, events: int) -> Outcome:
