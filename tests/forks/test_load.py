@@ -1,0 +1,48 @@
+"""Exactly once when a process forks in the middle of everything, in every generation."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forks.load_scenarios import CHILDREN, EACH, GENERATIONS, SPAWNS, THREADS
+from lab import over_http_and_tls, repeated, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import LocalServer
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+
+SCRIPT = "forks/load_scenarios.py"
+PROCESSES = sum(CHILDREN**generation for generation in range(GENERATIONS))
+
+
+@repeated
+@over_http_and_tls
+def test_three_generations_fork_while_four_threads_track_and_a_request_is_under_way(
+    server: LocalServer, api_key: str, tmp_path: Path, run: int
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, "family", str(run), seconds=60)
+    forks = result.lines("mid_request")
+    assert len(forks) == PROCESSES - 1
+    assert all(fork["in_flight"] for fork in forks)
+    pids = {line["pid"] for line in result.lines("journal")}
+    assert len(pids) == PROCESSES
+    assert len(result.lines("journal")) >= PROCESSES * (THREADS * EACH + 1)
+    result.assert_exactly_once(len(result.lines("journal")))
+
+
+@repeated
+@over_http_and_tls
+@pytest.mark.parametrize("scenario", ["preexec", "uvloop_subprocess"])
+def test_starting_a_program_under_load_starts_nothing_and_costs_nothing(
+    server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
+) -> None:
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, str(run))
+    assert len(result.lines("mid_request")) == SPAWNS
+    result.assert_exactly_once(len(result.lines("journal")))
+    assert server.counts(api_key)["connections"] == 1
