@@ -52,6 +52,12 @@ def test_idle_and_stalled_are_a_few_intervals() -> None:
     assert schedule.is_stalled(now=35, progressed_at=5)
 
 
+def test_an_exchange_that_takes_many_short_intervals_is_not_stalled() -> None:
+    schedule = Schedule(flush_at=20, flush_interval=0.01)
+    assert not schedule.is_stalled(now=14.9, progressed_at=10)
+    assert schedule.is_stalled(now=15, progressed_at=10)
+
+
 def test_a_short_interval_does_not_end_the_sender_at_once() -> None:
     schedule = Schedule(flush_at=100, flush_interval=0.01)
     schedule.begin(now=0, first=0)

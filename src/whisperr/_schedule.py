@@ -10,6 +10,8 @@ NEVER = float("inf")
 _DEFAULT_PERIOD = 10.0
 _IDLE_PERIODS = 3
 _SHORTEST_IDLE = 1.0
+#: A short interval alone is no reason for alarm: an exchange may take longer.
+_SHORTEST_STALL = 5.0
 
 
 class Schedule:
@@ -65,5 +67,6 @@ class Schedule:
         return now - self._busy_at >= max(_IDLE_PERIODS * self.period, _SHORTEST_IDLE)
 
     def is_stalled(self, now: float, progressed_at: float) -> bool:
-        """Whether nothing was delivered for a few intervals."""
-        return self.timed and now - progressed_at >= _IDLE_PERIODS * self.period
+        """Whether nothing was delivered for a few intervals, and for some seconds."""
+        longest = max(_IDLE_PERIODS * self.period, _SHORTEST_STALL)
+        return self.timed and now - progressed_at >= longest

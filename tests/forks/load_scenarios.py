@@ -91,7 +91,11 @@ def preexec() -> None:
         with seen.open("a") as file:
             file.write(f"{tasks} {made}\n")
 
-    _beside_threads(lambda: [_spawn(look) for _ in range(SPAWNS)])
+    def spawn() -> None:
+        for _ in range(SPAWNS):
+            _spawn(look)
+
+    _beside_threads(spawn)
     assert seen.read_text().splitlines() == ["1 False"] * SPAWNS, seen.read_text()
 
 
