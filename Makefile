@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 JOBS ?= 4
 SPEC ?= ../shared/conformance/wire.json
 
-# How often `make repeat` runs each case of forks and ends.
+# How often `make repeat` and `make forks` run each case.
 RUNS ?= 50
 
-.PHONY: test lint demo conformance repeat clean
+.PHONY: test lint demo conformance repeat forks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,13 @@ test: $(STAMP)
 
 repeat: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) $(BIN)/python -m pytest -n $(JOBS) -q tests/forks tests/ends $(ARGS)
+
+# The laboratory: forks in every state, 1 000 children that never use the client, and thousands
+# beside TLS handshakes.
+forks: RUNS = 200
+forks: $(STAMP)
+	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
+	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
 
 conformance: $(STAMP)
 	@if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
