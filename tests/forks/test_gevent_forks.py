@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import over_http_and_tls, repeated, run_script
+from lab import RUNS, over_http_and_tls, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
+#: Half as often as others: two processes that import gevent take a second of the processor.
+repeated = pytest.mark.parametrize("run", range(max(1, RUNS // 2)))
 DELAY = 0.4
 #: Only the parent's first request meets it: the child identifies, it tracks nothing.
 FAULTS: dict[str, dict[str, Any]] = {
