@@ -16,6 +16,7 @@ warnings.simplefilter("ignore")
 monkey.patch_all()
 
 import gevent
+import psutil
 
 EACH = 40
 
@@ -43,6 +44,18 @@ def greenlet_first() -> None:
     gevent.joinall([gevent.spawn(_track)])
     gevent.get_hub().threadpool.apply(_track)
     _delivered_while_running(2 * EACH)
+
+
+def pool_ends_idle() -> None:
+    """The sender thread closes its connection: gevent cannot once that thread's hub is gone."""
+    for _ in range(2):
+        gevent.get_hub().threadpool.apply(lab.track, (client,))
+        with gevent.Timeout(20):
+            while client._local.get().has_sender():
+                gevent.sleep(0.01)
+        assert client.stats().delivered
+        assert not psutil.Process().net_connections("tcp")
+    lab.record_stats(client)
 
 
 def both_at_once() -> None:

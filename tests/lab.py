@@ -25,6 +25,7 @@ from whisperr.server.ledger import Ledger, arrivals_from, judge
 
 if TYPE_CHECKING:
     from harness import LocalServer
+    from whisperr._process import ProcessState
 
 TESTS = Path(__file__).parent
 #: How often each case runs; `make repeat RUNS=50` raises it.
@@ -56,7 +57,7 @@ def identify(to: Whisperr) -> str:
     return test_id
 
 
-def record_stats(of: Whisperr) -> None:
+def record_stats(of: Whisperr | ProcessState) -> None:
     """Write the calling process's accounts, once no settlement is under way."""
     deadline = time.monotonic() + 5
     while not (stats := of.stats()).balanced and time.monotonic() < deadline:

@@ -368,7 +368,8 @@ def test_a_full_queue_drops_the_oldest_and_says_how_many(
     assert not client.flush()
     arrived = [event["body"]["properties"]["number"] for event in server.arrivals(api_key)]
     assert arrived == list(range(15, 25))
-    assert [(error.reason, error.count) for error in errors] == [("overflow", 15)]
+    assert {error.reason for error in errors} == {"overflow"}
+    assert sum(error.count for error in errors) == 15  # a sender that starts at once says it twice
     assert client.stats().dropped["overflow"] == 15
 
 

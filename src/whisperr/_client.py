@@ -218,6 +218,15 @@ class Whisperr:
     def __repr__(self) -> str:
         return f"<Whisperr {self._options.url}>"
 
+    def __del__(self) -> None:
+        # At any moment and on any thread. A child that drops its parent's client finds nothing.
+        try:
+            process = self._local.peek()
+            if process is not None:
+                process.abandon()
+        except (AttributeError, TypeError):
+            return  # the constructor raised, or the interpreter took the modules apart
+
     def __copy__(self) -> Self:
         return self
 

@@ -80,6 +80,10 @@ class Delivery:
         else:
             self._keep(batch, outcome, at_exit=at_exit)
 
+    def close(self) -> None:
+        """Close the connection; another is made where something is delivered after all."""
+        self._transport.close()
+
     def _settle(self, batch: Sequence[Operation], outcome: Outcome) -> None:
         self._queue.settle(len(batch) - outcome.rejected, self._counters.delivered)
         self._queue.settle(outcome.rejected, self._counters.dropped["rejected"])

@@ -20,7 +20,7 @@ def start_thread(run: Callable[[], None]) -> None:
         RuntimeError: where no thread can be started.
     """
     start = _thread.start_new_thread
-    if _in_gevent_pool():
+    if in_gevent_pool():
         start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
     start(run, ())
 
@@ -30,11 +30,12 @@ def end_thread() -> None:
 
     A thread that holds a hub of gevent's at the end of the interpreter crashes it.
     """
-    if _in_gevent_pool():
+    if in_gevent_pool():
         sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
 
 
-def _in_gevent_pool() -> bool:
+def in_gevent_pool() -> bool:
+    """Whether this is a real thread under gevent; its sockets cannot be closed after its end."""
     gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
     if gevent is None or monkey is None or not monkey.is_module_patched("threading"):
         return False

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ._hosts import in_gevent_pool
 from ._reporter import logger
 from ._schedule import NEVER, Schedule
 from ._transport import FAULTS
@@ -61,7 +62,8 @@ class DeliveryLoop:
         self.idle = False
         #: Whether a step or a report is under way.
         self.busy = False
-        #: Set by shutdown() and at an exit: it ends as soon as there is nothing left to do.
+        #: Set by shutdown(), at an exit and when the client is dropped: it delivers what is
+        #: left without waiting for a timer, and ends.
         self.closing = False
         #: Set where no thread can be started.
         self.threadless = False
@@ -101,6 +103,8 @@ class DeliveryLoop:
         self._schedule.begin(time.monotonic(), first)
         while not self._turn():
             pass
+        if self.closing or in_gevent_pool():
+            self._delivery.close()
 
     def _turn(self) -> bool:
         """Step or pause; returns whether there is nothing left to do."""
@@ -153,7 +157,7 @@ class DeliveryLoop:
         now = time.monotonic()
         if self._schedule.look(now, len(self._queue), self._queue.accepted):
             self._look_for_stall(now)
-        self._schedule.want(self._wanted)
+        self._schedule.want(self._queue.accepted if self.closing else self._wanted)
         for waiter in list(self._waiters):
             self._schedule.want(waiter.mark)
             if self._is_served(waiter) or self._is_hopeless(waiter):

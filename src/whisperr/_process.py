@@ -174,6 +174,13 @@ class ProcessState:
         """Whether a thread is delivering."""
         return self._sender.running
 
+    def abandon(self) -> None:
+        """The client is gone: deliver what is left and end. Safe at any moment, on any thread."""
+        self._sender.close()
+        self._loop.wake()
+        if not self.has_sender():
+            _exit.keep(self)
+
     def end_sender(self, deadline: float) -> None:
         """Have the sender thread end until then (monotonic seconds), once nothing is left."""
         if not (len(self._queue) or self._queue.in_flight):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._exit import end_child, keep
@@ -39,14 +41,14 @@ class Sender:
     Args:
         owner: the process that delivers.
         loop: what the thread runs.
-        state: what both are parts of; the thread keeps it alive, so that the exit hook
-            finds what a dropped client still holds.
+        state: what both are parts of. The thread keeps it alive, so that the exit hook
+            finds what a dropped client still holds; else the client alone does.
     """
 
     def __init__(self, owner: Owner, loop: DeliveryLoop, state: Ending) -> None:
         self._owner = owner
         self._loop = loop
-        self._state = state
+        self._state = weakref.ref(state)
         self._token = Token()
         self._starting_until = 0.0
 
@@ -67,12 +69,14 @@ class Sender:
         if now < self._starting_until or not self._owner.holds():
             return True
         self._starting_until = now + _START_EXPIRES  # the thread itself takes the token
+        state = self._state()
         try:
-            start_thread(self._run)
+            start_thread(partial(self._run, state))
         except RuntimeError as error:
             self._starting_until = 0.0
             if "interpreter shutdown" in str(error):
-                keep(self._state)  # for the exit hook, which delivers
+                if state is not None:
+                    keep(state)  # for the exit hook, which delivers
                 return True
             self._loop.threadless = True
             return False
@@ -158,7 +162,7 @@ class Sender:
             self._loop.wake()
             time.sleep(min(left, _END_POLL))
 
-    def _run(self) -> None:
+    def _run(self, _state: Ending | None) -> None:
         """The sender thread."""
         try:
             while self._run_once() and self._loop.has_work():

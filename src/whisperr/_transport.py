@@ -9,6 +9,7 @@ import encodings.punycode  # noqa: F401 - encodings.idna, for a host that is not
 import gc  # noqa: F401 - weakref.finalize, at the exit
 import netrc  # noqa: F401 - requests
 import time
+from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ class Transport:
         self._session_factory = session_factory
         self._exchange = Exchange(owner)
         self._session: requests.Session | None = None
+        self._adapters: list[DeadlineAdapter] = []
 
     def post(self, path: str, body: bytes, *, events: int, deadline: float) -> Outcome:
         """Send one request and judge its answer.
@@ -96,14 +98,22 @@ class Transport:
         except FAULTS as error:
             return _failure(error)
 
+    def close(self) -> None:
+        """Close the connections, but not what an adapter of the user's holds."""
+        for adapter in self._adapters:
+            with suppress(*FAULTS):
+                adapter.close()
+
     def _new_session(self) -> requests.Session:
         session = self._session_factory() if self._session_factory else requests.Session()
         for prefix in ("https://", "http://"):
             # What requests mounts by itself is replaced; an adapter of the user's own stays.
             if type(session.get_adapter(prefix)) is requests.adapters.HTTPAdapter:
-                session.mount(prefix, DeadlineAdapter(self._exchange))
-        for adapter in session.adapters.values():
-            free_pools_of_locks(adapter, self._exchange.owner)
+                adapter = DeadlineAdapter(self._exchange)
+                session.mount(prefix, adapter)
+                self._adapters.append(adapter)
+        for mounted in session.adapters.values():
+            free_pools_of_locks(mounted, self._exchange.owner)
         return session
 
     def _answer(self, session: requests.Session, path: str, body: bytes, events: int) -> Outcome:
