@@ -184,6 +184,21 @@ def out_of_the_main_thread(*ends: str) -> None:
     lab.record_stats(client)
 
 
+def in_a_process(name: str, *arguments: str) -> None:
+    """One of these in a child of multiprocessing's, which runs no exit handler it inherited."""
+    atexit.register(lambda: lab.note("inherited", child=os.getpid() != PARENT))
+    process = multiprocessing.get_context("fork").Process(target=_as_parent, args=(name, arguments))
+    process.start()
+    process.join()
+    lab.note("process", status=process.exitcode)
+
+
+def _as_parent(name: str, arguments: tuple[str, ...]) -> None:
+    global PARENT
+    PARENT = os.getpid()
+    globals()[name](*arguments)
+
+
 # --- Forks out of a callback on the caller's thread -----------------------------------------
 
 
