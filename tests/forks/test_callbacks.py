@@ -199,4 +199,5 @@ def test_a_child_forked_by_a_signal_handler_leaves_the_delivery_to_the_parent(
 
 def _run(server: LocalServer, api_key: str, folder: Path, *arguments: Any) -> Result:
     folder.mkdir(exist_ok=True)
-    return run_script(server, api_key, folder, SCRIPT, *arguments)
+    # Its stdout is buffered also where the tests' own is not.
+    return run_script(server, api_key, folder, SCRIPT, *arguments, PYTHONUNBUFFERED="")
