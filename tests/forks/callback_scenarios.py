@@ -266,6 +266,24 @@ def at_the_exit(callback: str, wanted: str) -> None:
     end = wanted
 
 
+def in_vain(way: str, reason: str) -> None:
+    """The service takes nothing; the callback forks when it hears of this reason."""
+    global client, end
+    _thread.start_new_thread = _refuse
+
+    def on_error(report: WhisperrError) -> None:
+        lab.note("report", child=os.getpid() != PARENT, reason=report.reason, count=report.count)
+        if report.reason == reason:
+            _call()
+
+    client = lab.client(on_error=on_error, shutdown_timeout=1.0)
+    client.track("", "refused")
+    lab.track(client)
+    end = "return"
+    if way == "shutdown":
+        client.shutdown()
+
+
 def at_the_exit_by_itself(wanted: str) -> None:
     """The control: an exit handler of the application's own forks."""
     global client, end

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -172,6 +173,32 @@ def test_a_child_forked_at_the_exit_delivers_its_own_and_ends_like_any_other(
     _assert_reported_once_each(result, callback, 1)
 
 
+@pytest.mark.parametrize("reason", ["invalid", "undelivered"])
+@pytest.mark.parametrize("way", ["shutdown", "exit"])
+def test_what_is_left_at_the_end_is_reported_by_the_process_that_tracked_it(
+    server: LocalServer, api_key: str, tmp_path: Path, refused_url: str, way: str, reason: str
+) -> None:
+    result = _run(server, api_key, tmp_path, "in_vain", way, reason, url=refused_url)
+    if not result.lines("child"):
+        pytest.skip("This Python cannot fork at its end (CPython 3.12).")
+    assert [line["status"] for line in result.lines("child")] == [0], result.output
+    assert "Traceback" not in result.output
+    reports = [(line["reason"], line["count"], line["child"]) for line in result.lines("report")]
+    assert sorted(report for report in reports if report[0]) == [
+        ("invalid", 1, False),
+        ("undelivered", 1, False),
+        ("undelivered", 1, True),
+    ]
+
+
+@pytest.fixture
+def refused_url() -> str:
+    """A port of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
 def _assert_goes_on(result: Result, callback: str, tracked: int | None, status: int) -> None:
     """Parent and child both went on, each with its own operations."""
     assert result.status == 0, result.output
@@ -197,7 +224,9 @@ def test_a_child_forked_by_a_signal_handler_leaves_the_delivery_to_the_parent(
     assert (first["child"], second["child"]) == (True, False), "The child waited for the answer."
 
 
-def _run(server: LocalServer, api_key: str, folder: Path, *arguments: Any) -> Result:
+def _run(
+    server: LocalServer, api_key: str, folder: Path, *arguments: str, url: str | None = None
+) -> Result:
     folder.mkdir(exist_ok=True)
     # Its stdout is buffered also where the tests' own is not.
-    return run_script(server, api_key, folder, SCRIPT, *arguments, PYTHONUNBUFFERED="")
+    return run_script(server, api_key, folder, SCRIPT, *arguments, url=url, PYTHONUNBUFFERED="")
