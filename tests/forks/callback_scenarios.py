@@ -276,12 +276,18 @@ def in_vain(way: str, reason: str) -> None:
         if report.reason == reason:
             _call()
 
+    logging.getLogger("whisperr").addFilter(_note_record)
     client = lab.client(on_error=on_error, shutdown_timeout=1.0)
     client.track("", "refused")
     lab.track(client)
     end = "return"
     if way == "shutdown":
         client.shutdown()
+
+
+def _note_record(record: logging.LogRecord) -> bool:
+    lab.note("log", child=os.getpid() != PARENT, text=record.getMessage())
+    return True
 
 
 def at_the_exit_by_itself(wanted: str) -> None:

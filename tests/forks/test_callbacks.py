@@ -189,6 +189,8 @@ def test_what_is_left_at_the_end_is_reported_by_the_process_that_tracked_it(
         ("undelivered", 1, False),
         ("undelivered", 1, True),
     ]
+    logged = [line["child"] for line in result.lines("log") if "not delivered" in line["text"]]
+    assert sorted(logged) == [False, True]
 
 
 @pytest.fixture
