@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from forked import in_child
+from forked import os_fork
 from interruptions import storm
 from whisperr._fork import ForkedInCallback, Owner
 from whisperr._operation import Reason, Refusal
@@ -259,21 +260,22 @@ def test_an_on_error_that_is_refused_itself_is_reported_next_time() -> None:
 def test_the_child_of_an_on_error_that_forks_is_stopped_and_keeps_what_was_raised(
     raised: BaseException | None,
 ) -> None:
-    answers = []
+    children: list[int] = []
 
-    def report_in_the_child() -> bool:
-        made.reporter._on_error = callback_in_the_child
-        with pytest.raises(ForkedInCallback) as caught:
-            made.reporter.report("auth", "Refused.")
-        return caught.value.__cause__ is raised
-
-    def callback_in_the_child(_error: WhisperrError) -> None:
-        if raised is not None:
+    def on_error(_error: WhisperrError) -> None:
+        children.append(os_fork())
+        if children == [0] and raised is not None:
             raise raised
 
-    made = Made(lambda _: answers.append(in_child(report_in_the_child)))
-    made.reporter.report("auth", "Refused.")
-    assert answers == [True]
+    status = 1
+    try:
+        Made(on_error).reporter.report("auth", "Refused.")
+    except ForkedInCallback as away:
+        status = 0 if away.__cause__ is raised else 2
+    finally:
+        if children == [0]:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def test_without_on_error_the_log_is_all() -> None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import signal
 import sys
+import threading
 import time
-import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ._fork import Identity, Owner, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._waiter import Waiter
 
@@ -141,8 +142,11 @@ def run_exit_hook() -> None:
     finally:  # also when someone presses Ctrl-C meanwhile
         for ending in endings:
             ending.report_left()
-            ending.end_sender(time.monotonic() + _END_SECONDS)
-            ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+            if ending.owner.holds():
+                ending.end_sender(time.monotonic() + _END_SECONDS)
+                ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+        if identity() != here:  # the child of a callback: what it registered here is ignored
+            run_exit_hook()
 
 
 def deliver_all(working: Sequence[Ending], deadline: float) -> None:
@@ -164,27 +168,32 @@ def end_child(raised: BaseException | None) -> NoReturn:
     """End a child that a callback forked out of the sender thread.
 
     That thread is the child's only one, so it does what the main thread would do at its
-    end: report what was raised, run the exit hooks once, flush stdio, exit.
+    end: show what was raised, wait for threads, run the exit handlers once, flush stdio, exit.
     """
-    status = _status(raised)
-    util = sys.modules.get("multiprocessing.util")
     try:
-        if util is not None:
-            util._exit_function()
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        status = _show(raised)
+        for step in (_wait_for_threads, _run_exit_handlers, _flush_output, _flush_errors):
+            _run(step)
+        if isinstance(raised, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
     finally:
         os._exit(status)
 
 
-def _status(raised: BaseException | None) -> int:
-    """The exit status that a main thread would give."""
+def _run(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except BaseException as problem:  # noqa: BLE001 - the next step comes all the same
+        _show(problem)
+
+
+def _show(raised: BaseException | None) -> int:
+    """Show what was raised as a main thread would; returns the exit status."""
     if raised is None:
         return 0
     if not isinstance(raised, SystemExit):
-        traceback.print_exception(type(raised), raised, raised.__traceback__)
+        sys.excepthook(type(raised), raised, raised.__traceback__)
         return 1
     if raised.code is None:
         return 0
@@ -192,3 +201,34 @@ def _status(raised: BaseException | None) -> int:
         return raised.code & 0xFF
     print(raised.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
     return 1
+
+
+def _wait_for_threads() -> None:
+    if threading.main_thread().ident != threading.get_ident():
+        return  # a fork in C told threading nothing: it would wait for the parent's threads
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+    except AssertionError:
+        # Before CPython 3.11.8 and 3.12.2 it does not know a thread of ours that became the
+        # main one, where the callback asked for current_thread() (a log record does).
+        for thread in threading.enumerate():
+            if not thread.daemon:
+                thread.join()
+
+
+def _run_exit_handlers() -> None:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None or sys.version_info >= (3, 13):
+        atexit._run_exitfuncs()
+    else:
+        sys.modules["multiprocessing.util"]._exit_function()
+
+
+def _flush_output() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _flush_errors() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()

@@ -1,13 +1,15 @@
-"""What hosts that are already imported ask for; imports none of them itself."""
+"""What hosts that are already imported, and the interpreter, ask for; imports none of them."""
 
 from __future__ import annotations
 
 import _thread
+import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def start_thread(run: Callable[[], None]) -> None:
@@ -32,6 +34,23 @@ def end_thread() -> None:
     """
     if in_gevent_pool():
         sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
+
+
+@contextlib.contextmanager
+def stand_in_forgotten() -> Iterator[None]:
+    """Have threading forget the object that a log record makes of the calling thread.
+
+    threading did not start the sender thread. A fork there turns that object into the child's
+    main thread, whose end fails (CPython before 3.11.8 and 3.12.2).
+    """
+    active: dict[int, object] = threading._active  # type: ignore[attr-defined]
+    here = _thread.get_ident()
+    known = here in active
+    try:
+        yield
+    finally:
+        if not known:
+            active.pop(here, None)
 
 
 def in_gevent_pool() -> bool:

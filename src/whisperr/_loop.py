@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ._hosts import in_gevent_pool
-from ._reporter import logger
 from ._schedule import NEVER, Schedule
 from ._transport import FAULTS
 from ._waiter import Flag, Waiter
@@ -208,7 +207,7 @@ class DeliveryLoop:
 
     def _failed(self) -> None:
         """A defect of ours, or a session of the user's: it must not end all delivery."""
-        logger.exception("A delivery failed unexpectedly; its operations are kept.")
+        self._reporter.defect()
         self._delivery.backoff.failed(time.monotonic(), None)
 
     def _pause(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from ._transport import Transport
 from ._waiter import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._operation import Operation
     from ._options import Options
 
@@ -53,6 +56,22 @@ class FlushResult:
         )
 
 
+@contextlib.contextmanager
+def _child_goes_on() -> Iterator[None]:
+    """A child that was forked inside returns to the caller; the parent goes on with the work.
+
+    What a callback raised in its child goes on, too, where it is no error: `sys.exit()`.
+    """
+    try:
+        yield
+    except ForkedInCallback as away:
+        cause = away.__cause__
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None
+    except ForkedAway:
+        pass
+
+
 class ProcessState:
     """Queue, sender, transport, counters and reporter of a client in one process."""
 
@@ -62,6 +81,7 @@ class ProcessState:
         self.closed = False
         self._late_deadline: float | None = None
         self._seen = (0, 0)
+        self._said_left = 0
         self._counters = Counters()
         self._queue = OperationQueue(options.max_queue_size, self._counters)
         self._reporter = Reporter(options.on_error, bool(options.debug), self._counters, self.owner)
@@ -86,7 +106,8 @@ class ProcessState:
         if self._late_deadline is not None:
             self._deliver_late(self._late_deadline)
         elif not self._sender.notify():
-            self._sender.deliver_inline()
+            with _child_goes_on():
+                self._sender.deliver_inline()
             _exit.keep(self)
 
     def _deliver_late(self, deadline: float) -> None:
@@ -125,17 +146,12 @@ class ProcessState:
 
     def finish(self, waiter: Waiter) -> FlushResult:
         """Wait until what start() asked for is settled, or its time is over."""
-        try:
+        with _child_goes_on():
             self._sender.wait(waiter)
             if self._reporter.pending:
                 self._sender.report()
-        except ForkedInCallback as away:
-            cause = away.__cause__
-            if cause is not None and not isinstance(cause, Exception):
-                raise cause from None  # sys.exit() in the child that the callback forked
+        if not self.owner.holds():
             return FlushResult()
-        except ForkedAway:
-            return FlushResult()  # a child of a signal handler: the parent goes on with this
         if not self.has_sender():
             _exit.keep(self)
         return self._result(waiter)
@@ -153,9 +169,15 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends."""
-        left = len(self._queue) + self._queue.in_flight
-        if left:
+        """Report what is still undelivered where the process ends, each operation once."""
+        if not self.owner.holds():
+            return
+        accepted = self._queue.accepted
+        left = self._queue.unsettled(accepted) - self._queue.unsettled(self._said_left)
+        self._said_left = accepted
+        if not left:
+            return
+        with _child_goes_on():
             self._reporter.report(
                 "stalled",
                 f"{left} operations were not delivered before the end. "

@@ -13,10 +13,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ._fork import ForkedInCallback
+from ._hosts import stand_in_forgotten
 from ._stats import REFUSAL_REASONS, Counters
 from .errors import ErrorType, WhisperrError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._fork import Owner
     from ._operation import Refusal
     from ._options import OnError
@@ -124,9 +127,9 @@ class Reporter:
         Raises:
             ForkedInCallback: where the callback forked and this is the child.
         """
-        with suppress(Exception):  # a handler of the user's, a stderr that is closed
-            logger.warning("%s: %s", type, message)
-            if self._debug and sys.stderr is not None:
+        self._log(logger.warning, "%s: %s", type, message)
+        if self._debug and sys.stderr is not None:
+            with suppress(Exception):  # it may be closed
                 print(f"whisperr: {type}: {message}", file=sys.stderr)  # noqa: T201 - debug
         if self._on_error is None:
             return
@@ -139,18 +142,37 @@ class Reporter:
             event_types=event_types,
             service_message=service_message,
         )
-        raised: BaseException | None = None
-        try:
-            self._on_error(error)
-        except BaseException as problem:  # noqa: BLE001 - judged below
-            raised = problem
-        if not self._owner.holds():
-            raise ForkedInCallback from raised
+        raised = self._call(self._on_error, error)
         if isinstance(raised, KeyboardInterrupt):
             raise raised
         if raised is not None:
-            with suppress(Exception):
-                logger.error("on_error raised %s; its report was: %s", _name(raised), message)
+            name = _name(raised)
+            self._log(logger.error, "on_error raised %s; its report was: %s", name, message)
+
+    def defect(self) -> None:
+        """Log the exception that is being handled: a defect, or a session of the user's."""
+        self._log(logger.exception, "A delivery failed unexpectedly; its operations are kept.")
+
+    def _log(self, log: Callable[..., object], *arguments: object) -> None:
+        with stand_in_forgotten():
+            raised = self._call(log, *arguments)
+        if raised is not None and not isinstance(raised, Exception):
+            raise raised
+
+    def _call(self, theirs: Callable[..., object], *arguments: object) -> BaseException | None:
+        """Call code of the user's, a handler of the log included; returns what it raised.
+
+        Raises:
+            ForkedInCallback: where it forked and this is the child.
+        """
+        raised: BaseException | None = None
+        try:
+            theirs(*arguments)
+        except BaseException as problem:  # noqa: BLE001 - judged by the caller
+            raised = problem
+        if not self._owner.holds():
+            raise ForkedInCallback from raised
+        return raised
 
 
 def _name(error: BaseException) -> str:

@@ -85,7 +85,7 @@ class Sender:
     def begin(self, waiter: Waiter) -> None:
         """Have everything delivered that the waiter waits for; waits for nothing."""
         self._recover()
-        if self._token.mine():
+        if self._token.mine() or not self._owner.holds():
             return  # a callback, or a signal handler on top of a delivery: it cannot wait
         self._loop.add(waiter)
         self._loop.wake()
@@ -105,10 +105,14 @@ class Sender:
             return
         try:
             while not waiter.over():
-                if (waiter.at_exit or not self.notify()) and self._deliver_here(waiter):
+                self._owner.check()
+                # A thread that was started and did not run yet delivers: it can hang where no
+                # deadline reaches (a lock of OpenSSL's that a fork copied), the waiter cannot.
+                alone = not self.running if waiter.at_exit else not self.notify()
+                if alone and self._deliver_here(waiter):
                     continue
                 waiter.wait(_LOOK_AGAIN)
-                self._owner.check()
+            self._owner.check()
         finally:
             if self._owner.holds():
                 self._loop.remove(waiter)

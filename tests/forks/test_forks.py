@@ -39,38 +39,3 @@ def test_every_operation_arrives_exactly_once(
 ) -> None:
     result = run_script(server, api_key, tmp_path, "forks/fork_scenarios.py", scenario)
     result.assert_exactly_once(OPERATIONS[scenario])
-
-
-#: How the child ends: its exit status, operations in all.
-CALLBACK_ENDS = {
-    "return": (0, 2),
-    "raise": (1, 2),
-    "sys_exit": (7, 2),
-    "os_exit": (3, 2),
-    "process": (0, 3),
-}
-
-
-@repeated
-@pytest.mark.parametrize("end", CALLBACK_ENDS)
-def test_a_child_forked_by_on_error_delivers_its_own_and_ends(
-    server: LocalServer, api_key: str, tmp_path: Path, end: str, run: int
-) -> None:
-    script = "forks/callback_scenarios.py"
-    result = run_script(server, api_key, tmp_path, script, "out_of_on_error", end)
-    status, operations = CALLBACK_ENDS[end]
-    assert [line["status"] for line in result.lines("children")] == [status]
-    assert len(result.ledger.tracked) == operations
-    assert result.ledger.exactly_once, result.output
-
-
-@repeated
-def test_a_child_forked_by_a_signal_handler_leaves_the_delivery_to_the_parent(
-    server: LocalServer, api_key: str, tmp_path: Path, run: int
-) -> None:
-    server.fault(key=api_key, times=1, action="delay", delay=0.5)
-    script = "forks/callback_scenarios.py"
-    result = run_script(server, api_key, tmp_path, script, "out_of_a_signal_handler")
-    result.assert_exactly_once(2)
-    first, second = sorted(result.lines("flushed"), key=lambda line: line["at"])
-    assert (first["child"], second["child"]) == (True, False), "The child waited for the answer."
