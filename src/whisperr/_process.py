@@ -61,6 +61,7 @@ class ProcessState:
         self.shutdown_timeout = options.shutdown_timeout
         self.closed = False
         self._late_deadline: float | None = None
+        self._left_before = 0
         self._seen = (0, 0)
         self._counters = Counters()
         self._queue = OperationQueue(options.max_queue_size, self._counters)
@@ -153,8 +154,10 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends."""
-        left = len(self._queue) + self._queue.in_flight
+        """Report what is still undelivered where the process ends; each operation once."""
+        accepted = self._queue.accepted
+        left = self._queue.unsettled(accepted, since=self._left_before)
+        self._left_before = accepted  # shutdown() and every exit hook come here
         if left:
             self._reporter.report(
                 "stalled",

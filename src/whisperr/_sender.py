@@ -49,6 +49,8 @@ class Sender:
         self._state = state
         self._token = Token()
         self._starting_until = 0.0
+        #: Whether the interpreter is ending: a flush() in an atexit handler delivers on its own.
+        self._ending = False
 
     @property
     def running(self) -> bool:
@@ -72,6 +74,7 @@ class Sender:
         except RuntimeError as error:
             self._starting_until = 0.0
             if "interpreter shutdown" in str(error):
+                self._ending = True
                 keep(self._state)  # for the exit hook, which delivers
                 return True
             self._loop.threadless = True
@@ -101,7 +104,8 @@ class Sender:
             return
         try:
             while not waiter.over():
-                if (waiter.at_exit or not self.notify()) and self._deliver_here(waiter):
+                alone = waiter.at_exit or not self.notify() or self._ending
+                if alone and self._deliver_here(waiter):
                     continue
                 waiter.wait(_LOOK_AGAIN)
                 self._owner.check()

@@ -28,6 +28,7 @@ ENDS = {
     "with_client": (50, 0),
     "idle_end_then_exit": (50, 0),
     "no_new_thread_at_exit": (50, 0),
+    "flush_in_atexit": (50, 0),
     "made_and_not_used": (1, 0),
     "atexit_handlers": (3, 0),
     "first_use_in_atexit": (1, 0),
@@ -36,13 +37,20 @@ ENDS = {
 }
 
 
+#: What the sender thread does when the process ends; the runs take turns.
+SENDERS = ("idle", "in recv", "none")
+
+
 @repeated
 @pytest.mark.parametrize("scenario", ENDS)
 def test_everything_queued_is_delivered_at_the_end(
     server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
 ) -> None:
     operations, status = ENDS[scenario]
-    result = run_script(server, api_key, tmp_path, SCRIPT, scenario)
+    sender = SENDERS[run % len(SENDERS)]
+    if sender == "in recv":
+        server.fault(action="delay", delay=0.02, times=None, key=api_key)
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, LAB_SENDER=sender)
     result.assert_exactly_once(operations, status)
 
 
@@ -60,6 +68,30 @@ def test_a_healthy_client_delivers_although_another_ones_service_hangs(
     result = run_script(server, api_key, tmp_path, SCRIPT, scenario, LAB_HANGING_URL=hanging_url)
     result.assert_exactly_once(50)
     assert result.seconds_since("end") < teardown + 1.0 + 0.5
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_what_several_ends_could_not_deliver_is_reported_once(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "several_ends", url=hanging_url, LAB_SENDER=sender
+    )
+    assert result.status == 0, result.output
+    _assert_reported(result.lines("reports"), 50)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("sender", SENDERS)
+def test_ctrl_c_ends_the_last_delivery_and_what_is_left_is_reported(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "struck_at_the_end", url=hanging_url, LAB_SENDER=sender
+    )
+    assert "KeyboardInterrupt" in result.output
+    assert result.seconds_since("end") < 5.0
+    _assert_reported(result.lines("reports"), 50)
 
 
 @pytest.mark.parametrize("scenario", ["undeliverable", "undeliverable_busy"])
