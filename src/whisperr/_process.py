@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from ._transport import Transport
 from ._waiter import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._operation import Operation
     from ._options import Options
 
@@ -51,6 +54,19 @@ class FlushResult:
             self.queued + other.queued,
             self.timed_out or other.timed_out,
         )
+
+
+@contextmanager
+def _children_return() -> Iterator[None]:
+    """A child forked in here, by a callback or a signal handler, leaves it to the parent."""
+    try:
+        yield
+    except ForkedInCallback as away:
+        cause = away.__cause__
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None  # sys.exit() in the child
+    except ForkedAway:
+        return
 
 
 class ProcessState:
@@ -126,17 +142,19 @@ class ProcessState:
 
     def finish(self, waiter: Waiter) -> FlushResult:
         """Wait until what start() asked for is settled, or its time is over."""
-        try:
+        result = self._wait(waiter)
+        if waiter.at_exit and not result.queued and self._queue.unsettled(self._queue.accepted):
+            # Tracked meanwhile, by on_error; once, since something may track all the time.
+            result += self._wait(self.start(waiter.deadline, at_exit=True))
+        return result
+
+    def _wait(self, waiter: Waiter) -> FlushResult:
+        with _children_return():
             self._sender.wait(waiter)
             if self._reporter.pending:
                 self._sender.report()
-        except ForkedInCallback as away:
-            cause = away.__cause__
-            if cause is not None and not isinstance(cause, Exception):
-                raise cause from None  # sys.exit() in the child that the callback forked
+        if not self.owner.holds():
             return FlushResult()
-        except ForkedAway:
-            return FlushResult()  # a child of a signal handler: the parent goes on with this
         if not self.has_sender():
             _exit.keep(self)
         return self._result(waiter)
@@ -155,10 +173,14 @@ class ProcessState:
 
     def report_left(self) -> None:
         """Report what is still undelivered where the process ends; each operation once."""
+        if not self.owner.holds():
+            return  # a child that on_error forked meanwhile
         accepted = self._queue.accepted
         left = self._queue.unsettled(accepted, since=self._left_before)
         self._left_before = accepted  # shutdown() and every exit hook come here
-        if left:
+        if not left:
+            return
+        with _children_return():
             self._reporter.report(
                 "stalled",
                 f"{left} operations were not delivered before the end. "

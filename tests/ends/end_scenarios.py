@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psutil
 
 import lab
-from whisperr import Whisperr, flush_all
+from whisperr import Whisperr, WhisperrError, flush_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,11 +206,14 @@ def two_clients_flushed() -> None:
 def _hanging() -> Whisperr:
     """A client whose service never answers, with operations."""
     client = lab.client(
-        base_url=os.environ["LAB_HANGING_URL"],
-        flush_interval=0,
-        flush_at=10_000,
-        shutdown_timeout=1.0,
-        on_error=None,
+        **{
+            "base_url": os.environ["LAB_HANGING_URL"],
+            "flush_interval": 0,
+            "flush_at": 10_000,
+            "shutdown_timeout": 1.0,
+            "on_error": None,
+            **_sender(),
+        }
     )
     for _ in range(EVENTS):
         client.track("user", "never_arrives")
@@ -253,27 +256,50 @@ def nothing_to_deliver() -> None:
     lab.note("end")
 
 
-def undeliverable() -> None:
-    """The service takes nothing: it hangs, or nothing listens."""
-    client = _loaded(shutdown_timeout=float(os.environ.get("LAB_SHUTDOWN_TIMEOUT", "1")))
-    lab.record_stats(client)
-    lab.note("end")
-
-
-def undeliverable_busy() -> None:
-    """As above, with an exchange under way when the process ends."""
-    client = lab.client(flush_at=1, shutdown_timeout=1.0)
-    _load(client)
-    lab.record_stats(client)
-    lab.note("end")
-
-
 def several_ends() -> None:
     """Three of them: shutdown(), the hook of atexit and that of multiprocessing."""
     import multiprocessing.util  # noqa: F401 - before the client
 
     client = _loaded(shutdown_timeout=0.3)
     assert not client.shutdown()
+    lab.record_stats(client)
+
+
+def on_error_forks_at_the_end() -> None:
+    """The child returns from shutdown() as the parent does, and reports nothing."""
+
+    def fork(error: WhisperrError) -> None:
+        lab.note("reports", **vars(error))
+        if error.reason == "undelivered":
+            children.append(os.fork())
+
+    children: list[int] = []
+    client = _loaded(shutdown_timeout=0.3, on_error=fork)
+    lab.record_stats(client)
+    client.shutdown()
+    lab.note("returned", pid=os.getpid())
+    if children[0]:
+        lab.wait_for(children[0])
+
+
+def delivering_in_vain() -> NoReturn:
+    client = lab.client(**_sender())
+    with client.delivering(0.3):
+        _load(client)
+        with client.delivering(0.3):
+            lab.record_stats(client)
+    os._exit(0)
+
+
+def on_error_tracks_at_the_end() -> None:
+    """What the last delivery of all meets makes the application track once more."""
+
+    def on_error(error: WhisperrError) -> None:
+        if error.reason == "rejected":
+            lab.track(client)
+
+    client = lab.client(flush_interval=0, on_error=on_error, **_sender())
+    lab.track(client)
     lab.record_stats(client)
 
 
