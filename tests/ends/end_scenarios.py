@@ -282,6 +282,25 @@ def on_error_forks_at_the_end() -> None:
         lab.wait_for(children[0])
 
 
+def on_error_forks_in_the_exit_hook() -> None:
+    """The child returns into the hook, where another client of the parent's is next."""
+
+    def fork(error: WhisperrError) -> None:
+        lab.note("reports", **vars(error))
+        if not children:
+            children.append(os.fork())
+
+    def wait() -> None:
+        if children[0]:
+            lab.wait_for(children[0])
+
+    children: list[int] = []
+    atexit.register(wait)  # runs after ours
+    clients = [_loaded(shutdown_timeout=0.3, on_error=fork) for _ in range(2)]
+    for client in clients:
+        lab.record_stats(client)
+
+
 def delivering_in_vain() -> NoReturn:
     client = lab.client(**_sender())
     with client.delivering(0.3):

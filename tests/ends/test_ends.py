@@ -103,6 +103,17 @@ def test_a_child_that_on_error_forks_at_the_end_returns_and_reports_nothing(
     _assert_reported(result.lines("reports"), 50)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs os.fork")
+def test_a_child_that_on_error_forks_in_the_exit_hook_reports_nothing_of_the_other_client(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "on_error_forks_in_the_exit_hook", url=hanging_url
+    )
+    assert (result.status, [line["status"] for line in result.lines("children")]) == (0, [0])
+    assert [line["count"] for line in result.lines("reports")] == [50, 50], result.output
+
+
 @pytest.mark.parametrize("sender", SENDERS)
 def test_what_delivering_leaves_before_os_exit_is_reported_once(
     server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
