@@ -137,10 +137,11 @@ def run_script(
     seconds: float = 30,
     url: str | None = None,
     python: tuple[str, ...] = (),
+    wrapper: tuple[str, ...] = (),
     **environment: str,
 ) -> Result:
     """Run a script of tests/ in a fresh interpreter and judge it; a hang ends in its stacks."""
-    command = [sys.executable, *python, str(TESTS / script), *args]
+    command = [*wrapper, sys.executable, *python, str(TESTS / script), *args]
     environ = {
         **os.environ,
         "LAB_FOLDER": str(folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import inspect
 import json
@@ -310,6 +311,39 @@ def test_objects_that_know_their_parents_end_in_a_cycle_and_not_in_a_forest(enco
     assert json.loads(encode({"value": {root: 1}}))["value"]
 
 
+def test_objects_that_all_know_each_other_end_at_the_size_of_an_operation(encode: Encode) -> None:
+    """The ways from one to the others are as many as the permutations of them."""
+
+    @dataclass(eq=False)
+    class Member:
+        friends: list[Member]
+
+    members = [Member([]) for _ in range(30)]
+    for member in members:
+        member.friends += members
+    with pytest.raises((WITH.TooManyValues, WITHOUT.TooManyValues)):
+        encode({"value": members[0]})
+
+
+def test_a_dict_that_a_garbage_collection_changes_is_read_all_the_same(encode: Encode) -> None:
+    """Up to CPython 3.11 one runs while a dict's items are listed, and finalisers in it."""
+    value: dict[Any, Any] = {"a": Decimal(1), **dict.fromkeys(range(100), 0)}
+    numbers = iter(range(1000, 10**6))
+    thresholds = gc.get_threshold()
+
+    def change(_phase: str, _info: object) -> None:
+        value[next(numbers)] = 0
+
+    gc.callbacks.append(change)
+    gc.set_threshold(1)
+    try:
+        body = encode({"value": value})
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(change)
+    assert {"a", "0", "99"} <= json.loads(body)["value"].keys()
+
+
 def test_the_same_value_twice_is_no_cycle(encode: Encode) -> None:
     shared = {"at": Decimal(1)}
     assert json.loads(encode({"value": [shared, shared]})) == {"value": [{"at": "1"}, {"at": "1"}]}
@@ -341,6 +375,24 @@ def test_an_enum_that_overrides_value_is_encoded_as_what_was_assigned(encode: En
             raise AssertionError
 
     assert encode({"value": Colour.RED}) == b'{"value":"red"}'
+
+
+def test_an_enum_that_keeps_no_value_costs_its_own_value_alone(encode: Encode) -> None:
+    armed = False
+
+    class Odd(Enum):
+        A = 1
+        B = 2
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "_value_" and armed:
+                raise OSError
+            return super().__getattribute__(name)
+
+    odd = [Odd.A, Odd.B]
+    del Odd.B._value_
+    armed = True
+    assert json.loads(encode({"value": odd})) == {"value": [1, "<Odd>"]}
 
 
 def test_an_enum_whose_value_raises_does_not_crash_the_interpreter() -> None:

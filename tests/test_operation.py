@@ -154,6 +154,10 @@ def test_any_other_id_is_refused(given: Any) -> None:
         assert "message_id" in refused(event(message_id=given))
 
 
+def test_an_id_of_more_digits_than_the_interpreter_writes_is_refused() -> None:
+    test_any_other_id_is_refused(10**5000)
+
+
 class Loud(str):
     """A string none of whose methods may be called."""
 
@@ -416,6 +420,17 @@ def test_an_operation_that_is_too_large_is_refused_with_its_size() -> None:
     assert str(MAX_OPERATION_BYTES + 1) in refused(result, "too_large")
     assert result.event_type == "payment_failed"
     refused(identify(traits={"a": "x" * MAX_OPERATION_BYTES}), "too_large")
+
+
+@pytest.mark.parametrize("leaf", [0, Decimal(1)])
+def test_a_value_that_is_met_on_too_many_paths_is_refused_at_once(leaf: Any) -> None:
+    for kind in (list, tuple):
+        value: Any = kind([leaf])
+        for _ in range(40):  # 2**40 of them, would each path be followed
+            value = kind([value, value])
+        refused(event(properties={"value": value}), "too_large")
+        passing = Encoder(None, lambda fields, _: fields)
+        refused(event(passing, properties={"value": value}), "too_large")
 
 
 def as_operation(result: Operation | Refusal) -> Operation:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from ._encoding import dict_items
 from .channel import Channel
 
 _SNAKE_CASE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*").fullmatch
@@ -64,7 +65,7 @@ def identifier_text(name: str, value: Any) -> str:
     """A str, int or UUID as text (Django's pk is an int)."""
     text = _text_of(value)
     if is_a(value, int) and not is_a(value, bool):
-        text = int.__repr__(int.__index__(value))
+        text = _digits(name, int.__index__(value))
     elif is_a(value, UUID):
         text = UUID.__str__(value)
     if not text:
@@ -75,6 +76,13 @@ def identifier_text(name: str, value: Any) -> str:
         except UnicodeEncodeError:
             raise Invalid(f"{name} must not hold a lone surrogate.") from None
     return text
+
+
+def _digits(name: str, value: int) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError:  # the interpreter writes 4300 digits at most
+        raise Invalid(f"{name} is an int of too many digits.") from None
 
 
 def is_a(value: Any, kind: type) -> bool:
@@ -95,7 +103,7 @@ def items_of(name: str, value: Any) -> list[tuple[Any, Any]]:
     """The items of a dict or a subclass of it."""
     if not is_a(value, dict):
         raise Invalid(f"{name} must be a dict.")
-    return list(dict.items(value))  # dict's own method: a subclass may override items()
+    return dict_items(value)
 
 
 def named_fields(name: str, value: object) -> dict[str, Any]:

@@ -187,6 +187,8 @@ class Whisperr:
     def delivering(self, timeout: float | None = None) -> Iterator[Self]:
         """Flush at the end of the block, for processes that end by ``os._exit``; nests.
 
+        What the flush leaves is reported, as at the end of a process.
+
         Args:
             timeout: seconds at most; None is the option ``shutdown_timeout``.
         """
@@ -194,6 +196,9 @@ class Whisperr:
             yield self
         finally:
             self.flush(self._options.shutdown_timeout if timeout is None else timeout)
+            process = self._local.peek()
+            if process is not None:
+                process.report_left()  # where os._exit comes next nobody else does
 
     def after_fork(self) -> None:
         """Look for a fork now instead of at the next use; changes nothing without one."""
@@ -263,7 +268,8 @@ def flush_all(timeout: float | None = 10.0) -> FlushResult:
     deadline = NEVER if timeout is None else time.monotonic() + timeout
     states = [state for state in _exit.of_this_process() if isinstance(state, ProcessState)]
     waiting = [(state, state.start(deadline)) for state in states]  # all at once
-    return sum((state.finish(waiter) for state, waiter in waiting), FlushResult())
+    results = (state.finish(waiter) for state, waiter in _exit.in_turn(waiting))
+    return sum(results, FlushResult())
 
 
 def after_fork() -> None:

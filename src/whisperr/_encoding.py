@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 try:
     import orjson
@@ -40,6 +40,8 @@ _CONTAINERS = frozenset({dict, list, tuple})
 #: time limit) is not ours to keep.
 _FAULTS = (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+#: As many values as an operation of a permitted size can hold: a digit and a comma each.
+MAX_VALUES = 128 * 1024
 
 _dumps = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -50,24 +52,51 @@ class _NotPlain(Exception):  # noqa: N818 - steers to the careful way, never lea
     """The value needs the careful way."""
 
 
+class TooManyValues(Exception):  # noqa: N818 - `_operation` turns it into a Refusal
+    """More values than an operation holds, each counted as often as something leads to it."""
+
+
+class _Allowance:
+    """How many values may still be visited: few that know each other are met on many paths."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def take(self, values: int) -> None:
+        self._left -= values
+        if self._left < 0:
+            raise TooManyValues
+
+
 def encode(value: dict[str, Any]) -> bytes:
     """JSON bytes of an operation.
 
     Raises:
+        TooManyValues: where it would take longer than a call may.
         RecursionError, MemoryError: where the caller's stack or memory is used up.
     """
     try:
         return _encode_plain(value)
     except (*_FAULTS, _NotPlain):
-        return _encode_plain(_careful(value, 1, ()))
+        return _encode_plain(_careful(value, 1, (), _Allowance()))
+
+
+def dict_items(value: Any) -> list[tuple[Any, Any]]:
+    """The items of a dict, by dict's own methods: a subclass may override them with anything."""
+    try:
+        return list(dict.items(value))
+    except RuntimeError:  # up to 3.11 a garbage collection in between lets others change it
+        return list(dict.copy(value).items())
 
 
 def _encode_with_json(value: Any) -> bytes:
-    _require_plain(value, 1)
+    _require_plain(value, 1, _Allowance())
     return _dumps(value).encode()
 
 
-def _require_plain(value: Any, depth: int) -> None:
+def _require_plain(value: Any, depth: int, allowance: _Allowance) -> None:
     """Raise _NotPlain for what orjson would refuse, or json would write in another way."""
     kind = type(value)
     if kind in _SCALARS or (kind is int and _INT_MIN <= value <= _INT_MAX):
@@ -82,22 +111,24 @@ def _require_plain(value: Any, depth: int) -> None:
         items = value
     else:
         raise _NotPlain
+    allowance.take(len(value))
     for item in items:
         if type(item) not in _SCALARS:
-            _require_plain(item, depth + 1)
+            _require_plain(item, depth + 1, allowance)
 
 
-def _require_known(value: Any, depth: int) -> None:
+def _require_known(value: Any, depth: int, allowance: _Allowance) -> None:
     """Raise _NotPlain for what only the careful way knows."""
     if depth > MAX_DEPTH:
         raise _NotPlain
     items = value.values() if type(value) is dict else value
     if _ORJSON_SCALARS.issuperset(map(type, items)):  # one C call for most
         return
+    allowance.take(len(value))
     for item in items:
         kind = type(item)
         if kind in _CONTAINERS:
-            _require_known(item, depth + 1)
+            _require_known(item, depth + 1, allowance)
         elif kind not in _ORJSON_SCALARS:
             raise _NotPlain
 
@@ -105,7 +136,7 @@ def _require_known(value: Any, depth: int) -> None:
 if orjson is not None:
 
     def _encode_with_orjson(value: Any) -> bytes:
-        _require_known(value, 1)
+        _require_known(value, 1, _Allowance())
         return orjson.dumps(value)
 
     _encode_plain = _encode_with_orjson
@@ -113,19 +144,20 @@ else:
     _encode_plain = _encode_with_json
 
 
-def _careful(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
+def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance) -> Any:
     """The value made of plain types only; never raises for what the value is."""
     kind = type(value)
     if issubclass(kind, (dict, list, tuple, set, frozenset)):
-        return _careful_container(value, depth, parents)
-    if issubclass(kind, Enum):
-        return _careful(value._value_, depth, parents)
+        return _careful_container(value, depth, parents, allowance)
     try:
+        if issubclass(kind, Enum):
+            assigned = object.__getattribute__(value, "_value_")
+            return _careful(assigned, depth, parents, allowance)
         for known, represent in _REPRESENTATIONS:
             if issubclass(kind, known):
                 return represent(value)
         if inspect.getattr_static(kind, "__dataclass_fields__", None) is None:
-            return _scalar_of_numpy(value, depth)
+            return _scalar_of_numpy(value, depth, allowance)
         fields = {field.name: _stored(value, field.name) for field in dataclasses.fields(kind)}
     except RecursionError:
         raise
@@ -133,10 +165,12 @@ def _careful(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
         return _stand_in(value)
     if id(value) in parents:
         return "<cycle>"
-    return _careful_container(fields, depth, (*parents, id(value)))
+    return _careful_container(fields, depth, (*parents, id(value)), allowance)
 
 
-def _careful_container(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
+def _careful_container(
+    value: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance
+) -> Any:
     if id(value) in parents:
         return "<cycle>"
     if depth > MAX_DEPTH:
@@ -144,12 +178,14 @@ def _careful_container(value: Any, depth: int, parents: tuple[int, ...]) -> Any:
     parents = (*parents, id(value))
     kind = type(value)
     if issubclass(kind, dict):
-        # dict's own methods: a subclass may override them with anything.
-        items = list(dict.items(value))
-        keys = [_key(key, depth, parents) for key, _ in items]
-        values = [_careful(item, depth + 1, parents) for _, item in items]
+        items = dict_items(value)
+        allowance.take(len(items))
+        keys = [_key(key, depth, parents, allowance) for key, _ in items]
+        values = [_careful(item, depth + 1, parents, allowance) for _, item in items]
         return dict(zip(keys, values, strict=True))
-    elements = [_careful(item, depth + 1, parents) for item in _elements(value)]
+    found = _elements(value)
+    allowance.take(len(found))
+    elements = [_careful(item, depth + 1, parents, allowance) for item in found]
     if issubclass(kind, (set, frozenset)):
         elements.sort(key=_dumps)
     return elements
@@ -161,17 +197,17 @@ def _stored(value: Any, name: str) -> Any:
     return found.__get__(value) if type(found) is MemberDescriptorType else found  # a slot
 
 
-def _scalar_of_numpy(value: Any, depth: int) -> Any:
+def _scalar_of_numpy(value: Any, depth: int, allowance: _Allowance) -> Any:
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     if generic is None or not issubclass(type(value), generic):
         return _stand_in(value)
     item = generic.item(value)
     if issubclass(type(item), generic):  # a longdouble has no Python type
         return _stand_in(value)
-    return _careful(item, depth, ())
+    return _careful(item, depth, (), allowance)
 
 
-def _elements(value: Any) -> Iterable[Any]:
+def _elements(value: Any) -> list[Any]:
     for kind in (list, tuple, set, frozenset):
         if issubclass(type(value), kind):
             return list(kind.__iter__(value))
@@ -180,11 +216,14 @@ def _elements(value: Any) -> Iterable[Any]:
 
 def key_text(key: Any) -> str:
     """The text that a dictionary's key becomes."""
-    return key if type(key) is str else _key(key, 1, ())
+    try:
+        return key if type(key) is str else _key(key, 1, (), _Allowance())
+    except TooManyValues:
+        return _stand_in(key)
 
 
-def _key(key: Any, depth: int, parents: tuple[int, ...]) -> str:
-    plain = _careful(key, depth, parents)
+def _key(key: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance) -> str:
+    plain = _careful(key, depth, parents, allowance)
     return plain if isinstance(plain, str) else _dumps(plain)
 
 

@@ -15,12 +15,12 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from ._fork import Identity, Owner, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ._waiter import Waiter
 
@@ -52,6 +52,8 @@ class Ending(Protocol):
     def deliver_late(self, deadline: float) -> None:
         """From now on deliver inside each call, until then (monotonic seconds)."""
 
+
+E = TypeVar("E", bound=Ending)
 
 # urllib3 closes pooled connections in a weakref.finalize. Its atexit hook is registered by the
 # first finalize of a process: before ours, then, so that ours runs first and finds them open.
@@ -151,17 +153,22 @@ def run_exit_hook() -> None:
 
 def deliver_all(working: Sequence[Ending], deadline: float) -> None:
     """Deliver them all; a service that hangs does not use up the time of the others."""
-    # All that have a thread work at once; those without share the time meanwhile.
-    waiting = [
-        (ending, ending.start(deadline, at_exit=True)) for ending in working if ending.has_sender()
-    ]
-    inline = [ending for ending in working if not ending.has_sender()]
-    for done, ending in enumerate(inline):
-        now = time.monotonic()
-        share = max(0.0, deadline - now) / (len(inline) - done)
-        ending.finish(ending.start(now + share, at_exit=True))
-    for ending, waiter in waiting:
+    waiting = [(ending, ending.start(deadline, at_exit=True)) for ending in working]
+    for ending, waiter in in_turn(waiting):
         ending.finish(waiter)
+
+
+def in_turn(waiting: Sequence[tuple[E, Waiter]]) -> Iterator[tuple[E, Waiter]]:
+    """Those that were started, in the order in which to finish them.
+
+    All that have a thread work at once; those without come first and share the time meanwhile.
+    """
+    inline = [pair for pair in waiting if not (pair[0].has_sender() or pair[1].finished)]
+    for done, (ending, waiter) in enumerate(inline):
+        now = time.monotonic()
+        waiter.deadline = now + max(0.0, waiter.deadline - now) / (len(inline) - done)
+        yield ending, waiter
+    yield from (pair for pair in waiting if pair not in inline)
 
 
 def end_child(raised: BaseException | None) -> NoReturn:

@@ -17,7 +17,7 @@ from ._arguments import (
     name_for_report,
     named_fields,
 )
-from ._encoding import encode, key_text
+from ._encoding import TooManyValues, dict_items, encode, key_text
 from ._stamp import new_message_id, now, timestamp
 from ._version import VERSION
 
@@ -167,13 +167,12 @@ class Encoder:
         return named_fields("before_send", result)
 
 
-def _message_id(given: object) -> str:
-    return new_message_id() if given is None else identifier_text("message_id", given)
-
-
 def _encoded(kind: Kind, fields: dict[str, Any], name: str) -> Operation | Refusal:
     try:
         body = encode(fields)
+    except TooManyValues:
+        detail = f"An operation has at most {MAX_OPERATION_BYTES} bytes; this one has more values."
+        return Refusal("too_large", detail, name)
     except (RecursionError, MemoryError):
         return Refusal("invalid", "The values could not be encoded: no stack or memory left.", name)
     if len(body) > MAX_OPERATION_BYTES:
@@ -189,7 +188,7 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     copy: Any
     if is_a(value, dict):
         copy = copies[id(value)] = {}
-        for key, item in list(dict.items(value)):
+        for key, item in dict_items(value):
             copy[key] = _copied(item, copies)
         return copy
     if is_a(value, list):
@@ -197,5 +196,6 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         copy.extend(_copied(item, copies) for item in list(list.__iter__(value)))
         return copy
     if type(value) is tuple:
-        return tuple(_copied(item, copies) for item in value)
+        copy = copies[id(value)] = tuple(_copied(item, copies) for item in value)
+        return copy
     return set(value) if type(value) is set else value

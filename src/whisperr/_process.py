@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,20 +56,17 @@ class FlushResult:
         )
 
 
-@contextlib.contextmanager
-def _child_goes_on() -> Iterator[None]:
-    """A child that was forked inside returns to the caller; the parent goes on with the work.
-
-    What a callback raised in its child goes on, too, where it is no error: `sys.exit()`.
-    """
+@contextmanager
+def _children_return() -> Iterator[None]:
+    """A child forked in here, by a callback or a signal handler, leaves it to the parent."""
     try:
         yield
     except ForkedInCallback as away:
         cause = away.__cause__
         if cause is not None and not isinstance(cause, Exception):
-            raise cause from None
+            raise cause from None  # sys.exit() in the child
     except ForkedAway:
-        pass
+        return
 
 
 class ProcessState:
@@ -80,8 +77,8 @@ class ProcessState:
         self.shutdown_timeout = options.shutdown_timeout
         self.closed = False
         self._late_deadline: float | None = None
+        self._left_before = 0
         self._seen = (0, 0)
-        self._said_left = 0
         self._counters = Counters()
         self._queue = OperationQueue(options.max_queue_size, self._counters)
         self._reporter = Reporter(options.on_error, bool(options.debug), self._counters, self.owner)
@@ -106,7 +103,7 @@ class ProcessState:
         if self._late_deadline is not None:
             self._deliver_late(self._late_deadline)
         elif not self._sender.notify():
-            with _child_goes_on():
+            with _children_return():
                 self._sender.deliver_inline()
             _exit.keep(self)
 
@@ -146,7 +143,14 @@ class ProcessState:
 
     def finish(self, waiter: Waiter) -> FlushResult:
         """Wait until what start() asked for is settled, or its time is over."""
-        with _child_goes_on():
+        result = self._wait(waiter)
+        if waiter.at_exit and not result.queued and self._queue.unsettled(self._queue.accepted):
+            # Tracked meanwhile, by on_error; once, since something may track all the time.
+            result += self._wait(self.start(waiter.deadline, at_exit=True))
+        return result
+
+    def _wait(self, waiter: Waiter) -> FlushResult:
+        with _children_return():
             self._sender.wait(waiter)
             if self._reporter.pending:
                 self._sender.report()
@@ -169,15 +173,15 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends, each operation once."""
+        """Report what is still undelivered where the process ends; each operation once."""
         if not self.owner.holds():
-            return
+            return  # a child that on_error forked meanwhile
         accepted = self._queue.accepted
-        left = self._queue.unsettled(accepted) - self._queue.unsettled(self._said_left)
-        self._said_left = accepted
+        left = self._queue.unsettled(accepted, since=self._left_before)
+        self._left_before = accepted  # shutdown() and every exit hook come here
         if not left:
             return
-        with _child_goes_on():
+        with _children_return():
             self._reporter.report(
                 "stalled",
                 f"{left} operations were not delivered before the end. "

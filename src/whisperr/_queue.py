@@ -80,10 +80,13 @@ class OperationQueue:
             return self._entries[0][1] if not self._batch else self._batch[0][1]
         return None
 
-    def unsettled(self, before: int) -> int:
-        """How many operations with a number below `before` are queued or in flight."""
-        entries = [*self._batch, *self._entries.copy()]
-        return sum(number < before for _, number in entries)
+    def unsettled(self, before: int, since: int = 0) -> int:
+        """How many operations with a number from `since` to below `before` wait or are in flight.
+
+        Read twice and each counted once: whoever delivers may move them meanwhile.
+        """
+        entries = [*self._batch, *self._entries.copy(), *self._batch]
+        return len({number for _, number in entries if since <= number < before})
 
     def take(self, count: int) -> Sequence[Operation]:
         """Move the oldest operations that may share a request into flight.

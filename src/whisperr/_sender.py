@@ -51,6 +51,8 @@ class Sender:
         self._state = weakref.ref(state)
         self._token = Token()
         self._starting_until = 0.0
+        #: Whether the interpreter is ending: a flush() in an atexit handler delivers on its own.
+        self._ending = False
 
     @property
     def running(self) -> bool:
@@ -75,6 +77,7 @@ class Sender:
         except RuntimeError as error:
             self._starting_until = 0.0
             if "interpreter shutdown" in str(error):
+                self._ending = True
                 if state is not None:
                     keep(state)  # for the exit hook, which delivers
                 return True
@@ -108,7 +111,7 @@ class Sender:
                 self._owner.check()
                 # A thread that was started and did not run yet delivers: it can hang where no
                 # deadline reaches (a lock of OpenSSL's that a fork copied), the waiter cannot.
-                alone = not self.running if waiter.at_exit else not self.notify()
+                alone = not self.running if waiter.at_exit else not self.notify() or self._ending
                 if alone and self._deliver_here(waiter):
                     continue
                 waiter.wait(_LOOK_AGAIN)

@@ -9,12 +9,15 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
 import lab
-from whisperr import Whisperr, flush_all
+from whisperr import Whisperr, WhisperrError, flush_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EVENTS = 50
 
@@ -24,10 +27,36 @@ def main() -> None:
 
 
 def _loaded(**options: Any) -> Whisperr:
-    """A client whose operations only the end of the process delivers."""
-    client = lab.client(**{"flush_interval": 0, "flush_at": 10_000, **options})
+    """A client whose operations the end of the process delivers, with the sender of SENDERS."""
+    client = lab.client(**{"flush_interval": 0, "flush_at": 10_000, **options, **_sender()})
     _load(client)
+    if os.environ.get("LAB_SENDER") == "in recv":
+        _wait(lambda: client._local.get()._queue.in_flight)
     return client
+
+
+def _sender() -> dict[str, int]:
+    """Arrange for a sender thread that is idle, in `recv`, or refused by the interpreter."""
+    sender = os.environ.get("LAB_SENDER", "idle")
+    if sender == "none":
+        _refuse_threads()
+    return {"flush_at": 1} if sender == "in recv" else {}
+
+
+def _refuse_threads() -> None:
+    """As CPython 3.12 does at its end: no thread can be started any more."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    _thread.start_new_thread = refuse  # type: ignore[assignment]
+
+
+def _wait(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "The condition was not met within 10 s."
+        time.sleep(0.001)
 
 
 def _load(client: Whisperr) -> None:
@@ -64,7 +93,7 @@ def dropped_client() -> None:
 
 
 def delivering_before_os_exit() -> NoReturn:
-    client = lab.client()
+    client = lab.client(**_sender())
     with client.delivering(), client.delivering():
         _load(client)
     lab.record_stats(client)
@@ -82,25 +111,19 @@ def idle_end_then_exit() -> None:
     client = lab.client(flush_interval=0.1, flush_at=10_000)
     lab.track(client)
     assert client.flush()
-    deadline = time.monotonic() + 10
-    while client._local.get()._sender.running:
-        assert time.monotonic() < deadline, "The idle sender did not end."
-        time.sleep(0.01)
+    _wait(lambda: not client._local.get()._sender.running)
     for _ in range(EVENTS - 1):
         lab.track(client)
     lab.record_stats(client)
 
 
 def no_new_thread_at_exit() -> None:
-    """As CPython 3.12 does it: no thread can be started any more when the exit hooks run."""
+    """No thread can be started any more when the exit hooks run, and nobody knows the client."""
     client = lab.client(flush_interval=0)
-
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    _thread.start_new_thread = refuse  # type: ignore[assignment]
+    _refuse_threads()
     _load(client)
     lab.record_stats(client)
+    del client
 
 
 def made_and_not_used() -> None:
@@ -121,6 +144,19 @@ def atexit_handlers() -> None:
     atexit.register(lambda: lab.track(clients[0]))  # runs before ours
     lab.track(clients[0])
     lab.record_stats(clients[0])
+
+
+def flush_in_atexit() -> None:
+    """A handler of the application's flushes where no thread can be started any more."""
+    client = lab.client(flush_interval=0)
+    atexit.register(_track_and_flush, client)
+    _refuse_threads()
+
+
+def _track_and_flush(client: Whisperr) -> None:
+    _load(client)
+    assert client.flush()
+    lab.record_stats(client)
 
 
 def first_use_in_atexit() -> None:
@@ -170,11 +206,14 @@ def two_clients_flushed() -> None:
 def _hanging() -> Whisperr:
     """A client whose service never answers, with operations."""
     client = lab.client(
-        base_url=os.environ["LAB_HANGING_URL"],
-        flush_interval=0,
-        flush_at=10_000,
-        shutdown_timeout=1.0,
-        on_error=None,
+        **{
+            "base_url": os.environ["LAB_HANGING_URL"],
+            "flush_interval": 0,
+            "flush_at": 10_000,
+            "shutdown_timeout": 1.0,
+            "on_error": None,
+            **_sender(),
+        }
     )
     for _ in range(EVENTS):
         client.track("user", "never_arrives")
@@ -217,19 +256,84 @@ def nothing_to_deliver() -> None:
     lab.note("end")
 
 
-def undeliverable() -> None:
-    """The service takes nothing: it hangs, or nothing listens."""
-    client = _loaded(shutdown_timeout=float(os.environ.get("LAB_SHUTDOWN_TIMEOUT", "1")))
+def several_ends() -> None:
+    """Three of them: shutdown(), the hook of atexit and that of multiprocessing."""
+    import multiprocessing.util  # noqa: F401 - before the client
+
+    client = _loaded(shutdown_timeout=0.3)
+    assert not client.shutdown()
     lab.record_stats(client)
-    lab.note("end")
 
 
-def undeliverable_busy() -> None:
-    """As above, with an exchange under way when the process ends."""
-    client = lab.client(flush_at=1, shutdown_timeout=1.0)
-    _load(client)
+def on_error_forks_at_the_end() -> None:
+    """The child returns from shutdown() as the parent does, and reports nothing."""
+
+    def fork(error: WhisperrError) -> None:
+        lab.note("reports", **vars(error))
+        if error.reason == "undelivered":
+            children.append(os.fork())
+
+    children: list[int] = []
+    client = _loaded(shutdown_timeout=0.3, on_error=fork)
     lab.record_stats(client)
+    client.shutdown()
+    lab.note("returned", pid=os.getpid())
+    if children[0]:
+        lab.wait_for(children[0])
+
+
+def on_error_forks_in_the_exit_hook() -> None:
+    """The child returns into the hook, where another client of the parent's is next."""
+
+    def fork(error: WhisperrError) -> None:
+        lab.note("reports", **vars(error))
+        if not children:
+            children.append(os.fork())
+
+    def wait() -> None:
+        if children[0]:
+            lab.wait_for(children[0])
+
+    children: list[int] = []
+    atexit.register(wait)  # runs after ours
+    clients = [_loaded(shutdown_timeout=0.3, on_error=fork) for _ in range(2)]
+    for client in clients:
+        lab.record_stats(client)
+
+
+def delivering_in_vain() -> NoReturn:
+    client = lab.client(**_sender())
+    with client.delivering(0.3):
+        _load(client)
+        with client.delivering(0.3):
+            lab.record_stats(client)
+    os._exit(0)
+
+
+def on_error_tracks_at_the_end() -> None:
+    """What the last delivery of all meets makes the application track once more."""
+
+    def on_error(error: WhisperrError) -> None:
+        if error.reason == "rejected":
+            lab.track(client)
+
+    client = lab.client(flush_interval=0, on_error=on_error, **_sender())
+    lab.track(client)
+    lab.record_stats(client)
+
+
+def struck_at_the_end() -> None:
+    """Ctrl-C while the exit hook waits for a service that never answers."""
+    client = _loaded(shutdown_timeout=20.0)
+    lab.record_stats(client)
+    threading.Thread(target=_strike_the_exit, args=(client,), daemon=True).start()
+
+
+def _strike_the_exit(client: Whisperr) -> None:
+    threading.main_thread().join()
+    _wait(lambda: client._local.get()._loop._waiters)
     lab.note("end")
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def flush_in_vain() -> None:

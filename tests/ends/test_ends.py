@@ -28,6 +28,7 @@ ENDS = {
     "with_client": (50, 0),
     "idle_end_then_exit": (50, 0),
     "no_new_thread_at_exit": (50, 0),
+    "flush_in_atexit": (50, 0),
     "made_and_not_used": (1, 0),
     "atexit_handlers": (3, 0),
     "first_use_in_atexit": (1, 0),
@@ -36,16 +37,24 @@ ENDS = {
 }
 
 
+#: What the sender thread does when the process ends; the runs take turns.
+SENDERS = ("idle", "in recv", "none")
+
+
 @repeated
 @pytest.mark.parametrize("scenario", ENDS)
 def test_everything_queued_is_delivered_at_the_end(
     server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
 ) -> None:
     operations, status = ENDS[scenario]
-    result = run_script(server, api_key, tmp_path, SCRIPT, scenario)
+    sender = SENDERS[run % len(SENDERS)]
+    if sender == "in recv":
+        server.fault(action="delay", delay=0.02, times=None, key=api_key)
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, LAB_SENDER=sender)
     result.assert_exactly_once(operations, status)
 
 
+@pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize(
     "scenario", ["two_clients", "two_clients_the_hanging_one_first", "two_clients_flushed"]
 )
@@ -56,39 +65,88 @@ def test_a_healthy_client_delivers_although_another_ones_service_hangs(
     hanging_url: str,
     teardown: float,
     scenario: str,
-) -> None:
-    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, LAB_HANGING_URL=hanging_url)
-    result.assert_exactly_once(50)
-    assert result.seconds_since("end") < teardown + 1.0 + 0.5
-
-
-@pytest.mark.parametrize("scenario", ["undeliverable", "undeliverable_busy"])
-def test_an_exit_ends_in_time_when_the_service_never_answers(
-    server: LocalServer,
-    api_key: str,
-    tmp_path: Path,
-    hanging_url: str,
-    teardown: float,
-    scenario: str,
-) -> None:
-    result = run_script(server, api_key, tmp_path, SCRIPT, scenario, url=hanging_url)
-    assert result.seconds_since("end") < teardown + 1.0 + 0.5
-    _assert_reported(result.lines("reports"), 50)
-
-
-def test_an_exit_takes_at_most_2_s_when_the_port_is_refused(
-    server: LocalServer, api_key: str, tmp_path: Path, refused_url: str
+    sender: str,
 ) -> None:
     result = run_script(
         server,
         api_key,
         tmp_path,
         SCRIPT,
-        "undeliverable",
-        url=refused_url,
-        LAB_SHUTDOWN_TIMEOUT="5",
+        scenario,
+        LAB_HANGING_URL=hanging_url,
+        LAB_SENDER=sender,
     )
-    assert result.seconds_since("end") < 2.0
+    result.assert_exactly_once(50)
+    assert result.seconds_since("end") < teardown + 1.0 + 0.5
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_what_several_ends_could_not_deliver_is_reported_once(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "several_ends", url=hanging_url, LAB_SENDER=sender
+    )
+    assert result.status == 0, result.output
+    _assert_reported(result.lines("reports"), 50)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs os.fork")
+def test_a_child_that_on_error_forks_at_the_end_returns_and_reports_nothing(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "on_error_forks_at_the_end", url=hanging_url
+    )
+    assert (result.status, [line["status"] for line in result.lines("children")]) == (0, [0])
+    assert len({line["pid"] for line in result.lines("returned")}) == 2, result.output
+    _assert_reported(result.lines("reports"), 50)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs os.fork")
+def test_a_child_that_on_error_forks_in_the_exit_hook_reports_nothing_of_the_other_client(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "on_error_forks_in_the_exit_hook", url=hanging_url
+    )
+    assert (result.status, [line["status"] for line in result.lines("children")]) == (0, [0])
+    assert [line["count"] for line in result.lines("reports")] == [50, 50], result.output
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_what_delivering_leaves_before_os_exit_is_reported_once(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "delivering_in_vain", url=hanging_url, LAB_SENDER=sender
+    )
+    assert result.status == 0, result.output
+    _assert_reported(result.lines("reports"), 50)
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_what_on_error_tracks_in_the_last_delivery_is_delivered(
+    server: LocalServer, api_key: str, tmp_path: Path, sender: str
+) -> None:
+    body = '{"accepted": 0, "rejected": 1}'
+    server.fault(action="status", status=202, body=body, stored=True, key=api_key)
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "on_error_tracks_at_the_end", LAB_SENDER=sender
+    )
+    result.assert_exactly_once(2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("sender", SENDERS)
+def test_ctrl_c_ends_the_last_delivery_and_what_is_left_is_reported(
+    server: LocalServer, api_key: str, tmp_path: Path, hanging_url: str, sender: str
+) -> None:
+    result = run_script(
+        server, api_key, tmp_path, SCRIPT, "struck_at_the_end", url=hanging_url, LAB_SENDER=sender
+    )
+    assert "KeyboardInterrupt" in result.output
+    assert result.seconds_since("end") < 5.0
     _assert_reported(result.lines("reports"), 50)
 
 
@@ -149,11 +207,3 @@ def hanging_url() -> Iterator[str]:
     """A server that accepts every connection and never answers: the kernel does it for us."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.fixture
-def refused_url() -> str:
-    """A port of this machine where nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
