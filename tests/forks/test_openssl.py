@@ -28,7 +28,7 @@ pytestmark = [
 
 SCRIPT = "forks/openssl_scenarios.py"
 #: A few hundred seconds for a thousand.
-FORKS = int(os.environ.get("WHISPERR_HANDSHAKE_FORKS", "40"))
+FORKS = int(os.environ.get("WHISPERR_HANDSHAKE_FORKS", "20"))
 #: A rate needs hundreds of forks, and only a rate needs the controls.
 KINDS = ["client", "control", "untouched"] if FORKS >= 500 else ["client"]
 SHUTDOWN_TIMEOUT = 2.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 SCRIPT = "forks/untouched_scenarios.py"
-FORKS = int(os.environ.get("WHISPERR_FORKS", "100"))
+FORKS = int(os.environ.get("WHISPERR_FORKS", "30"))
 
 
 @pytest.mark.timeout(120 + FORKS)
