@@ -19,6 +19,7 @@ ORDER = [
     "billing",
     "channel",
     "_fork",
+    "_stack",
     "_encoding",
     "_options",
     "_arguments",

@@ -91,14 +91,20 @@ class ProcessState:
 
     def _deliver_late(self, deadline: float) -> None:
         """After the process's own last delivery nobody comes by any more."""
-        if not sys.is_finalizing():  # modules are gone: no exchange can succeed
-            self.finish(self.start(deadline, at_exit=True))
+        for _ in range(2):  # again for what a callback tracked meanwhile
+            if sys.is_finalizing():  # modules are gone: no exchange can succeed
+                break
+            if self.finish(self.start(deadline, at_exit=True)).queued:
+                break
         self.report_left()
 
     def flush(self, timeout: float | None) -> FlushResult:
         """Deliver what was accepted before; see `Whisperr.flush`."""
         deadline = NEVER if timeout is None else time.monotonic() + max(0.0, timeout)
-        return self.finish(self.start(deadline))
+        result = self.finish(self.start(deadline))
+        if self._late_deadline is not None:  # for what a callback tracked meanwhile
+            self._deliver_late(self._late_deadline)
+        return result
 
     def shutdown(self, timeout: float | None) -> FlushResult:
         """Accept nothing more and deliver what is left; see `Whisperr.shutdown`."""
@@ -153,9 +159,12 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends."""
+        """Report what is still undelivered where the process ends.
+
+        Not in a callback, nor on top of a delivery: whoever made it comes by here as well.
+        """
         left = len(self._queue) + self._queue.in_flight
-        if left:
+        if left and not self._sender.cannot_wait():
             self._reporter.report(
                 "stalled",
                 f"{left} operations were not delivered before the end. "

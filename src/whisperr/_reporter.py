@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ._fork import ForkedInCallback
+from ._stack import is_inside
 from ._stats import REFUSAL_REASONS, Counters
 from .errors import ErrorType, WhisperrError
 
@@ -70,6 +71,10 @@ class Reporter:
 
     def _overflowed(self) -> int:
         return self._counters.dropped["overflow"].value - self._reported["overflow"]
+
+    def reporting(self) -> bool:
+        """Whether the calling thread is making a report: it is in on_error, or in a log handler."""
+        return is_inside(_REPORTING, self)
 
     def report_pending(self) -> None:
         """Report refusals and overflow since the last time, one report for each reason."""
@@ -151,6 +156,9 @@ class Reporter:
         if raised is not None:
             with suppress(Exception):
                 logger.error("on_error raised %s; its report was: %s", _name(raised), message)
+
+
+_REPORTING = (Reporter.report.__code__,)
 
 
 def _name(error: BaseException) -> str:
