@@ -19,6 +19,7 @@ ORDER = [
     "billing",
     "channel",
     "_fork",
+    "_stack",
     "_hosts",
     "_encoding",
     "_options",

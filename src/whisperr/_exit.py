@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from ._waiter import Waiter
 
 
+class Finished(Protocol):
+    """What a wait came to."""
+
+    @property
+    def queued(self) -> int:
+        """How many of the operations that it was for are still undelivered."""
+
+
 class Ending(Protocol):
     """What holds operations of a process and can deliver them at its end."""
 
@@ -40,7 +48,7 @@ class Ending(Protocol):
     def start(self, deadline: float, *, at_exit: bool = False) -> Waiter:
         """Have everything delivered until then (monotonic seconds); waits for nothing."""
 
-    def finish(self, waiter: Waiter) -> object:
+    def finish(self, waiter: Waiter) -> Finished:
         """Wait for what start() asked for."""
 
     def report_left(self) -> None:
@@ -104,8 +112,8 @@ def register() -> None:
     global _atexit_in
     here = identity()
     if _atexit_in != here:
+        atexit.register(run_exit_hook)  # first: someone's exception may come between
         _atexit_in = here
-        atexit.register(run_exit_hook)
     # Children of multiprocessing run no atexit handlers up to Python 3.12.
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
@@ -140,22 +148,40 @@ def run_exit_hook() -> None:
     working = [ending for ending in endings if ending.has_work()]
     timeout = max((ending.shutdown_timeout for ending in working), default=0.0)
     try:
-        deliver_all(working, started + timeout)
+        in_vain = deliver_all(working, started + timeout)
+        _deliver_late(endings, started, timeout)
+        # What a log handler, on_error, a signal handler or a thread tracked meanwhile.
+        fresh = [
+            ending
+            for ending in endings
+            if ending.owner.holds() and ending.has_work() and ending not in in_vain
+        ]
+        timeout = max((ending.shutdown_timeout for ending in fresh), default=timeout)
+        deliver_all(fresh, started + timeout)
     finally:  # also when someone presses Ctrl-C meanwhile
+        _deliver_late(endings, started, timeout)
         for ending in endings:
             ending.report_left()
             if ending.owner.holds():
                 ending.end_sender(time.monotonic() + _END_SECONDS)
-                ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
         if identity() != here:  # the child of a callback: what it registered here is ignored
             run_exit_hook()
 
 
-def deliver_all(working: Sequence[Ending], deadline: float) -> None:
-    """Deliver them all; a service that hangs does not use up the time of the others."""
+def _deliver_late(endings: Sequence[Ending], started: float, timeout: float) -> None:
+    for ending in endings:
+        if ending.owner.holds():
+            ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+
+
+def deliver_all(working: Sequence[Ending], deadline: float) -> list[Ending]:
+    """Deliver them all; a service that hangs does not use up the time of the others.
+
+    Returns:
+        Those with something left of what they had.
+    """
     waiting = [(ending, ending.start(deadline, at_exit=True)) for ending in working]
-    for ending, waiter in in_turn(waiting):
-        ending.finish(waiter)
+    return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
 
 
 def in_turn(waiting: Sequence[tuple[E, Waiter]]) -> Iterator[tuple[E, Waiter]]:

@@ -93,7 +93,7 @@ class ProcessLocal(Generic[T]):
         value = self._values.get(here)
         if value is None:
             value = self._values.setdefault(here, self._make())
-            self._adopt(value)
+        self._adopt(value)  # also when someone's exception interrupted the call that made it
         self._current = (here, value)
         return value
 

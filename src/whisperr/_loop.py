@@ -93,6 +93,10 @@ class DeliveryLoop:
         """Whether something came after its last look."""
         return bool(len(self._queue) or self._waiters or self._reporter.pending)
 
+    def reporting(self) -> bool:
+        """Whether the calling thread is inside a report."""
+        return self._reporter.reporting()
+
     # --- For the holder of the token ----------------------------------------------------------
 
     def run_until_idle(self) -> None:

@@ -147,19 +147,23 @@ class Encoder:
 
     def _filtered(self, fields: dict[str, Any], kind: Kind) -> dict[str, Any] | Refusal:
         """What before_send makes of a copy of the fields."""
-        assert self._before_send is not None  # noqa: S101 - for the type checker
         here = threading.get_ident()  # through the module: gevent may have patched it since
         if here in self._in_before_send:
             return fields  # its own calls of the client do not pass through it again
+        try:
+            self._in_before_send.add(here)  # inside: someone's exception may come at once
+            return self._replaced(fields, kind)
+        finally:
+            self._in_before_send.discard(here)
+
+    def _replaced(self, fields: dict[str, Any], kind: Kind) -> dict[str, Any] | Refusal:
+        assert self._before_send is not None  # noqa: S101 - for the type checker
         name = name_for_report(fields.get("event_type"))
-        self._in_before_send.add(here)
         try:
             result: object = self._before_send(_copied(fields, {}), kind)
         except Exception as error:  # noqa: BLE001 - it may have been redacting: nothing is sent
             detail = f"before_send raised {type(error).__name__}; the operation is not sent."
             return Refusal("before_send", detail, name)
-        finally:
-            self._in_before_send.discard(here)
         if result is None:
             return Refusal("discarded", "before_send returned None.", name)
         if not is_a(result, dict):

@@ -109,14 +109,20 @@ class ProcessState:
 
     def _deliver_late(self, deadline: float) -> None:
         """After the process's own last delivery nobody comes by any more."""
-        if not sys.is_finalizing():  # modules are gone: no exchange can succeed
-            self.finish(self.start(deadline, at_exit=True))
+        for _ in range(2):  # again for what a callback tracked meanwhile
+            if sys.is_finalizing():  # modules are gone: no exchange can succeed
+                break
+            if self.finish(self.start(deadline, at_exit=True)).queued:
+                break
         self.report_left()
 
     def flush(self, timeout: float | None) -> FlushResult:
         """Deliver what was accepted before; see `Whisperr.flush`."""
         deadline = NEVER if timeout is None else time.monotonic() + max(0.0, timeout)
-        return self.finish(self.start(deadline))
+        result = self.finish(self.start(deadline))
+        if self._late_deadline is not None:  # for what a callback tracked meanwhile
+            self._deliver_late(self._late_deadline)
+        return result
 
     def shutdown(self, timeout: float | None) -> FlushResult:
         """Accept nothing more and deliver what is left; see `Whisperr.shutdown`."""
@@ -143,13 +149,6 @@ class ProcessState:
 
     def finish(self, waiter: Waiter) -> FlushResult:
         """Wait until what start() asked for is settled, or its time is over."""
-        result = self._wait(waiter)
-        if waiter.at_exit and not result.queued and self._queue.unsettled(self._queue.accepted):
-            # Tracked meanwhile, by on_error; once, since something may track all the time.
-            result += self._wait(self.start(waiter.deadline, at_exit=True))
-        return result
-
-    def _wait(self, waiter: Waiter) -> FlushResult:
         with _children_return():
             self._sender.wait(waiter)
             if self._reporter.pending:
@@ -173,9 +172,13 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends; each operation once."""
-        if not self.owner.holds():
-            return  # a child that on_error forked meanwhile
+        """Report what is still undelivered where the process ends; each operation once.
+
+        Not in a callback, nor on top of a delivery: whoever made it comes by here as well. Nor
+        in a child that on_error forked meanwhile.
+        """
+        if not self.owner.holds() or self._sender.cannot_wait():
+            return
         accepted = self._queue.accepted
         left = self._queue.unsettled(accepted, since=self._left_before)
         self._left_before = accepted  # shutdown() and every exit hook come here

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ._fork import ForkedInCallback
 from ._hosts import stand_in_forgotten
+from ._stack import is_inside
 from ._stats import REFUSAL_REASONS, Counters
 from .errors import ErrorType, WhisperrError
 
@@ -73,6 +74,10 @@ class Reporter:
 
     def _overflowed(self) -> int:
         return self._counters.dropped["overflow"].value - self._reported["overflow"]
+
+    def reporting(self) -> bool:
+        """Whether the calling thread is making a report: it is in on_error, or in a log handler."""
+        return is_inside(_REPORTING, self)
 
     def report_pending(self) -> None:
         """Report refusals and overflow since the last time, one report for each reason."""
@@ -173,6 +178,9 @@ class Reporter:
         if not self._owner.holds():
             raise ForkedInCallback from raised
         return raised
+
+
+_REPORTING = (Reporter.report.__code__,)
 
 
 def _name(error: BaseException) -> str:

@@ -8,21 +8,19 @@ interrupts any line.
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._exit import end_child, keep
+from ._exit import end_child
 from ._fork import ForkedAway, ForkedInCallback
 from ._hosts import end_thread, start_thread
 from ._inline import may_deliver_here
+from ._stack import is_inside
 from ._token import Claim, Token
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from ._exit import Ending
     from ._fork import Owner
     from ._loop import DeliveryLoop
@@ -51,8 +49,6 @@ class Sender:
         self._state = weakref.ref(state)
         self._token = Token()
         self._starting_until = 0.0
-        #: Whether the interpreter is ending: a flush() in an atexit handler delivers on its own.
-        self._ending = False
 
     @property
     def running(self) -> bool:
@@ -61,6 +57,7 @@ class Sender:
 
     def notify(self) -> bool:
         """Something was queued. Waits for nothing; returns whether someone will deliver it."""
+        self._recover()
         if not self._token.held():
             return self._start()
         self._loop.nudge()
@@ -76,24 +73,27 @@ class Sender:
             start_thread(partial(self._run, state))
         except RuntimeError as error:
             self._starting_until = 0.0
-            if "interpreter shutdown" in str(error):
-                self._ending = True
-                if state is not None:
-                    keep(state)  # for the exit hook, which delivers
-                return True
-            self._loop.threadless = True
+            # At its end an interpreter starts none any more; then there is nothing to advise.
+            self._loop.threadless = "interpreter shutdown" not in str(error)
             return False
         return True
 
     def begin(self, waiter: Waiter) -> None:
         """Have everything delivered that the waiter waits for; waits for nothing."""
         self._recover()
-        if self._token.mine() or not self._owner.holds():
-            return  # a callback, or a signal handler on top of a delivery: it cannot wait
+        if self.cannot_wait() or not self._owner.holds():
+            return
         self._loop.add(waiter)
         self._loop.wake()
         if not waiter.at_exit:
             self.notify()
+
+    def cannot_wait(self) -> bool:
+        """Whether the calling thread is in a callback, or in a signal handler on top of a delivery.
+
+        What it would wait for is waiting for its return.
+        """
+        return self._token.mine() or self._loop.reporting()
 
     def wait(self, waiter: Waiter) -> None:
         """Wait until the waiter is served or its time is over.
@@ -104,14 +104,14 @@ class Sender:
         Raises:
             ForkedAway: in a child that was forked meanwhile.
         """
-        if self._token.mine():
+        if self.cannot_wait():
             return
         try:
             while not waiter.over():
                 self._owner.check()
                 # A thread that was started and did not run yet delivers: it can hang where no
                 # deadline reaches (a lock of OpenSSL's that a fork copied), the waiter cannot.
-                alone = not self.running if waiter.at_exit else not self.notify() or self._ending
+                alone = not self.running if waiter.at_exit else not self.notify()
                 if alone and self._deliver_here(waiter):
                     continue
                 waiter.wait(_LOOK_AGAIN)
@@ -201,14 +201,8 @@ class Sender:
 
         It says that the calling thread delivers; then one of our frames is on its stack.
         """
-        if not self._token.mine():
-            return
-        frame: FrameType | None = sys._getframe()
-        while frame is not None:
-            if frame.f_code in _DELIVERING and frame.f_locals.get("self") is self:
-                return
-            frame = frame.f_back
-        self._token.clear()
+        if self._token.mine() and not is_inside(_DELIVERING, self):
+            self._token.clear()
 
 
 _DELIVERING = {
