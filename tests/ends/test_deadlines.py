@@ -12,7 +12,7 @@ import pytest
 from lab import over_http_and_tls, run_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from harness import LocalServer
@@ -34,8 +34,9 @@ def test_an_exit_takes_at_most_a_second_more_when_the_service_answers_within_100
 ) -> None:
     server.fault(action="delay", delay=0.1, times=None, key=api_key)
     result = run_script(server, api_key, tmp_path, SCRIPT, sender)
-    assert result.seconds_since("end") < teardown + 1.0
     result.assert_exactly_once(OPERATIONS)
+    again = lambda folder: run_script(server, api_key, folder, SCRIPT, sender)  # noqa: E731
+    assert_in_time(result, teardown + 1.0, again)
 
 
 @over_http_and_tls
@@ -44,8 +45,7 @@ def test_an_answer_of_a_byte_a_second_does_not_prolong_an_exit(
     server: LocalServer, api_key: str, tmp_path: Path, teardown: float, sender: str
 ) -> None:
     server.fault(action="trickle", times=None, key=api_key)
-    result = run_in_vain(server, api_key, tmp_path, sender)
-    assert_in_time_and_reported(result, teardown)
+    result = run_in_vain(server, api_key, tmp_path, teardown, sender)
     assert not result.ledger.twice
     assert not result.ledger.resent
 
@@ -63,8 +63,7 @@ def test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers(
 ) -> None:
     """Over http no byte of the request is read; over https no handshake is answered."""
     url = f"{scheme}://{silent_address}"
-    result = run_in_vain(server, api_key, tmp_path, sender, url)
-    assert_in_time_and_reported(result, teardown)
+    run_in_vain(server, api_key, tmp_path, teardown, sender, url)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels refuse when the backlog is full")
@@ -77,8 +76,7 @@ def test_an_exit_ends_in_time_when_nobody_answers_the_syn(
     teardown: float,
     sender: str,
 ) -> None:
-    result = run_in_vain(server, api_key, tmp_path, sender, f"http://{deaf_address}")
-    assert_in_time_and_reported(result, teardown)
+    run_in_vain(server, api_key, tmp_path, teardown, sender, f"http://{deaf_address}")
 
 
 @pytest.mark.parametrize("sender", ["in_exchange", "none"])
@@ -91,8 +89,7 @@ def test_an_exit_takes_at_most_2_s_when_the_port_is_refused(
     sender: str,
 ) -> None:
     url = f"http://{refused_address}"
-    result = run_in_vain(server, api_key, tmp_path, sender, url, shutdown_timeout=10.0)
-    assert_in_time_and_reported(result, teardown, seconds=2.0)
+    run_in_vain(server, api_key, tmp_path, teardown, sender, url, timeout=10.0, seconds=2.0)
 
 
 def test_an_exit_with_a_live_sender_ends_in_time_when_the_name_server_is_silent(
@@ -107,10 +104,8 @@ def test_an_exit_with_a_live_sender_ends_in_time_when_the_name_server_is_silent(
     if subprocess.run([*wrapper, "true"], capture_output=True, timeout=30, check=False).returncode:
         pytest.skip("this machine allows no namespaces")
     url = "http://api.whisperr.test"
-    result = run_in_vain(
-        server, api_key, tmp_path, "name_server_is_silent", url, wrapper=tuple(wrapper)
-    )
-    assert_in_time_and_reported(result, teardown)
+    scenario = "name_server_is_silent"
+    run_in_vain(server, api_key, tmp_path, teardown, scenario, url, wrapper=tuple(wrapper))
 
 
 def _wrapper(folder: Path) -> list[str]:
@@ -127,34 +122,46 @@ def run_in_vain(
     server: LocalServer,
     api_key: str,
     folder: Path,
+    teardown: float,
     scenario: str,
     url: str | None = None,
-    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    *,
+    timeout: float = SHUTDOWN_TIMEOUT,
+    seconds: float = SHUTDOWN_TIMEOUT + 0.5,
     wrapper: tuple[str, ...] = (),
 ) -> Result:
-    """Run a scenario against a service that takes nothing."""
-    return run_script(
-        server,
-        api_key,
-        folder,
-        SCRIPT,
-        scenario,
-        url=url,
-        wrapper=wrapper,
-        LAB_PADDING=PADDING,
-        LAB_SHUTDOWN_TIMEOUT=str(shutdown_timeout),
-    )
+    """Run a scenario against a service that takes nothing: it ends in time and reports all."""
+
+    def run(folder: Path) -> Result:
+        result = run_script(
+            server,
+            api_key,
+            folder,
+            SCRIPT,
+            scenario,
+            url=url,
+            wrapper=wrapper,
+            LAB_PADDING=PADDING,
+            LAB_SHUTDOWN_TIMEOUT=str(timeout),
+        )
+        assert result.status == 0, result.output
+        reports = [line for line in result.lines("reports") if line["reason"] == "undelivered"]
+        assert [(line["type"], line["count"]) for line in reports] == [("stalled", OPERATIONS)]
+        assert [line["balanced"] for line in result.lines("stats")] == [True]
+        return result
+
+    result = run(folder)
+    assert_in_time(result, teardown + seconds, run)
+    return result
 
 
-def assert_in_time_and_reported(
-    result: Result, teardown: float, seconds: float = SHUTDOWN_TIMEOUT + 0.5
-) -> None:
-    """The process was gone in time, and everything left was reported."""
-    assert result.status == 0, result.output
-    assert result.seconds_since("end") < teardown + seconds
-    reports = [line for line in result.lines("reports") if line["reason"] == "undelivered"]
-    assert [(line["type"], line["count"]) for line in reports] == [("stalled", OPERATIONS)]
-    assert [line["balanced"] for line in result.lines("stats")] == [True]
+def assert_in_time(result: Result, seconds: float, again: Callable[[Path], Result]) -> None:
+    """The process was gone in time; if not, once more: what ignores a deadline does so again."""
+    if result.seconds_since("end") < seconds:
+        return
+    folder = result.folder / "again"
+    folder.mkdir()
+    assert again(folder).seconds_since("end") < seconds
 
 
 @pytest.fixture
