@@ -203,12 +203,15 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
         """See requests: adds our TLS context."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         if host.get("scheme") == "https":
-            key = (verify, cert)
-            context = self._contexts.get(key)
-            if context is None:
-                context = self._contexts[key] = _tls_context(self._exchange, verify)
-            pool["ssl_context"] = context
+            with _openssl.seeded():
+                pool["ssl_context"] = self._context((verify, cert))
         return host, pool
+
+    def _context(self, key: tuple[Any, Any]) -> ssl.SSLContext:
+        context = self._contexts.get(key)
+        if context is None:
+            context = self._contexts[key] = _tls_context(self._exchange, key[0])
+        return context
 
     def build_response(self, request: Any, answer: Any) -> Any:
         """See requests: hides the Location.

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import os
 import ssl
-from contextlib import suppress
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from ._fork import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 #: The first certificate of a bundle stands before this many characters.
@@ -20,6 +27,9 @@ _ENOUGH = 50_000
 #: supported_versions: TLS 1.3. key_share: X25519, the curve's base point as the public key.
 _EXTENSIONS = bytes.fromhex("002b0002030400330024001d002009") + bytes(31)
 _TLS_AES_256_GCM_SHA384 = b"\x13\x02"
+
+#: The process in which no lock of OpenSSL's is known to be one that a fork copied held.
+_proven = identity()
 
 
 def warm_up() -> None:
@@ -30,6 +40,42 @@ def warm_up() -> None:
         context.load_verify_locations(cadata=_first_certificate())
     with suppress(OSError, ValueError, IndexError):
         _shake_hands(context)
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Make the calling thread's random generators, then do in here what needs them.
+
+    They take their seed from one generator of the process, under a lock: of the children that
+    hung in OpenSSL most hung there. With the GIL held no `os.fork` comes in between. Where a
+    fork may have copied that lock, the first thread goes without: it would stop all the others.
+    """
+    global _proven
+    here = identity()
+    if _proven == here:
+        _seed()
+    yield
+    _proven = here
+
+
+def _seeder() -> Callable[[], object]:
+    """Draws a byte from both generators of the calling thread, with the GIL held."""
+
+    def public_only() -> object:
+        return ssl.RAND_bytes(1)
+
+    try:
+        import ctypes
+
+        library: Any = ctypes.PyDLL(getattr(sys.modules["_ssl"], "__file__", None))
+        public, private = library.RAND_bytes, library.RAND_priv_bytes
+    except (ImportError, OSError, AttributeError):  # no libffi, linked statically, LibreSSL
+        return public_only
+    byte = ctypes.create_string_buffer(1)
+    return lambda: (public(byte, 1), private(byte, 1))
+
+
+_seed = _seeder()
 
 
 def _shake_hands(context: ssl.SSLContext) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from whisperr import Whisperr
 
 SECONDS = 10.0
+#: What a process may take to deliver at its end: little, for those that never will.
+SHUTDOWN_TIMEOUT = 3.0
 THREADS = 4
 EACH = 25
 CHILDREN = 2
@@ -47,8 +49,9 @@ def family(generation: int = 1) -> None:
     for thread in threads:
         thread.join()
     for child in children:
-        lab.wait_for(child)
+        lab.wait_for(child, SECONDS * (GENERATIONS - generation))  # it may wait for its own
     lab.record_stats(client)
+    lab.note("ending", pid=os.getpid())
 
 
 def _tracking_threads(each: int) -> list[threading.Thread]:
@@ -136,5 +139,5 @@ def _beside_threads(spawn: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    client = lab.client(flush_interval=0.01, flush_at=5)
+    client = lab.client(flush_interval=0.01, flush_at=5, shutdown_timeout=SHUTDOWN_TIMEOUT)
     globals()[sys.argv[1]]()
