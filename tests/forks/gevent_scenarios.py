@@ -145,7 +145,12 @@ def _os_fork(work: Callable[[], None]) -> Callable[[], None]:
     if child == 0:
         work()
         sys.exit(0)
-    return lambda: lab.wait_for(child)
+
+    def join() -> None:
+        _, status = os.waitpid(child, 0)  # gevent's: it alone sees the ends of children
+        lab.note("children", status=os.waitstatus_to_exitcode(status))
+
+    return join
 
 
 def _multiprocessing(work: Callable[[], None]) -> Callable[[], None]:
