@@ -5,14 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-import pytest
-
 GDB = shutil.which("gdb")
 _SECONDS = 30.0
-needs_gdb = pytest.mark.skipif(
-    GDB is None,
-    reason="gdb is not installed (apt-get install gdb): nothing else tells where a child hangs",
-)
 
 
 def stacks_of(pid: int) -> str:

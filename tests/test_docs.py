@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import run_script
+from runs import run_script
 
 if TYPE_CHECKING:
     from harness import LocalServer

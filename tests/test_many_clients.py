@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forked import in_child, os_fork, raw_fork
-from lab import over_http_and_tls, repeated, run_script
+from runs import over_http_and_tls, repeated, run_script
 from whisperr import Whisperr
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import over_http_and_tls, run_script
+from runs import over_http_and_tls, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 SCRIPT = "ends/deadline_scenarios.py"
 OPERATIONS = 1003

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import repeated, run_script
+from runs import repeated, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import over_http_and_tls, repeated, run_script
+from runs import over_http_and_tls, repeated, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

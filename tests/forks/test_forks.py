@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import over_http_and_tls, repeated, run_script
+from runs import over_http_and_tls, repeated, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import RUNS, over_http_and_tls, run_script
+from runs import RUNS, over_http_and_tls, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from forks.load_scenarios import (
     SPAWNS,
     THREADS,
 )
-from lab import over_http_and_tls, repeated, run_script
+from runs import over_http_and_tls, repeated, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from c_stack import needs_gdb
-from lab import run_script
+from c_stack import GDB
+from runs import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no fork"),
@@ -33,6 +33,11 @@ FORKS = int(os.environ.get("WHISPERR_HANDSHAKE_FORKS", "20"))
 KINDS = ["client", "control", "untouched"] if FORKS >= 500 else ["client"]
 SHUTDOWN_TIMEOUT = 2.0
 HANGS = ["hang_in_context", "hang_in_socket", "hang_in_handshake"]
+
+needs_gdb = pytest.mark.skipif(
+    GDB is None,
+    reason="gdb is not installed (apt-get install gdb): nothing else tells where a child hangs",
+)
 
 
 @pytest.mark.parametrize("hang", HANGS)

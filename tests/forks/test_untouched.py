@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import over_http_and_tls, run_script
+from runs import over_http_and_tls, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

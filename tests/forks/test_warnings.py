@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import run_script
+from runs import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 

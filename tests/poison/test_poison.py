@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import run_script
+from runs import run_script
 from tables import codes, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
-    from lab import Result
+    from runs import Result
 
 SCRIPT = "poison/poison_scenarios.py"
 GOOD = POISONED = 100
