@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 JOBS ?= 4
 SPEC ?= ../shared/conformance/wire.json
 
-# How often `make repeat` and `make forks` run each case.
-RUNS ?= 50
+# How often `make forks` runs each case.
+RUNS ?= 200
 
-.PHONY: test lint demo conformance repeat forks clean
+.PHONY: test lint demo conformance forks clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,12 +24,8 @@ test: $(STAMP)
 	  echo "WHISPERR_SPEC_PATH is not set: the service's own fixtures and schemas are NOT checked."; fi; \
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-repeat: $(STAMP)
-	WHISPERR_RUNS=$(RUNS) $(BIN)/python -m pytest -n $(JOBS) -q tests/forks tests/ends $(ARGS)
-
 # The laboratory: forks in every state, 1 000 children that never use the client, and thousands
 # beside TLS handshakes.
-forks: RUNS = 200
 forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
 	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
