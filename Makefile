@@ -9,8 +9,12 @@ SPEC ?= ../shared/conformance/wire.json
 
 # How often `make repeat` runs each case of forks and ends.
 RUNS ?= 50
+# The document whose table `make mutants` writes anew, such as docs/proof.md.
+WRITE ?=
+# Tests on planted defects that run at a time.
+MUTANTS ?= 2
 
-.PHONY: test lint demo conformance repeat clean
+.PHONY: test lint demo conformance repeat mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +30,9 @@ test: $(STAMP)
 
 repeat: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) $(BIN)/python -m pytest -n $(JOBS) -q tests/forks tests/ends $(ARGS)
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 conformance: $(STAMP)
 	@if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
