@@ -31,6 +31,8 @@ TESTS = Path(__file__).parent
 #: How often each case runs; `make repeat RUNS=50` raises it.
 RUNS = int(os.environ.get("WHISPERR_RUNS", "5"))
 repeated = pytest.mark.parametrize("run", range(RUNS))
+#: How long a script may run before it counts as hanging.
+SECONDS = float(os.environ.get("LAB_SECONDS", "30"))
 over_http_and_tls = pytest.mark.parametrize("server", ["http", "https"], indirect=True)
 
 
@@ -134,7 +136,7 @@ def run_script(
     folder: Path,
     script: str,
     *args: str,
-    seconds: float = 30,
+    seconds: float = SECONDS,
     url: str | None = None,
     python: tuple[str, ...] = (),
     wrapper: tuple[str, ...] = (),
