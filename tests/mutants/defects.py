@@ -14,6 +14,7 @@ PACKAGE = Path("src", "whisperr")
 
 FORKS = "tests/forks/test_forks.py::"
 EXACTLY_ONCE = FORKS + "test_every_operation_arrives_exactly_once"
+CALLBACKS = "tests/forks/test_callbacks.py::"
 ENDS = "tests/ends/test_ends.py::"
 AT_THE_END = ENDS + "test_everything_queued_is_delivered_at_the_end"
 CLIENT = "tests/test_client.py::"
@@ -22,6 +23,54 @@ LATE_IMPORTS = "tests/test_imports.py::test_a_refusal_and_a_name_that_nobody_kno
 TRANSPORT = "tests/test_transport.py::"
 QUEUE = "tests/test_queue.py::"
 GUARD = "tests/test_adapter.py::test_a_child_leaves_its_parents_connection_alone"
+HOSTS = "tests/test_hosts.py::"
+FIRST_DELIVERY = (
+    "tests/test_process.py::test_the_first_delivery_makes_the_session_and_the_tls_context[https]"
+)
+FORKED_BY_SENDER = (
+    CALLBACKS + "test_a_child_forked_by_the_senders_thread_ends_as_one_of_the_main_thread[http]"
+)
+FORKED_BY_LOG_HANDLER = (
+    CALLBACKS + "test_a_child_forked_by_a_log_handler_on_the_senders_thread_ends_so_too"
+)
+FORKED_IN_PROCESS = (
+    CALLBACKS
+    + "test_a_child_forked_so_in_a_process_of_multiprocessing_ends_as_one_of_its_main_thread"
+)
+FORKED_AT_EXIT = (
+    CALLBACKS + "test_a_child_forked_at_the_exit_delivers_its_own_and_ends_like_any_other"
+)
+FORKED_IN_FLUSH = CALLBACKS + "test_a_child_forked_on_a_callers_thread_returns_to_the_caller"
+FORKED_IN_TRACK = CALLBACKS + "test_a_child_forked_inside_track_returns_from_track"
+GEVENT = (
+    "tests/forks/test_gevent_forks.py::"
+    "test_the_copy_of_a_waiting_sender_greenlet_neither_reads_nor_sends"
+)
+HANGING_IN_OPENSSL = (
+    "tests/forks/test_openssl.py::"
+    "test_a_child_that_hangs_in_openssl_ends_in_time_and_says_what_is_left"
+)
+UNTOUCHED = "tests/forks/test_untouched.py::test_no_lock_of_the_parents_client_is_waited_for"
+HELD = (
+    "tests/forks/test_states.py::"
+    "test_every_operation_arrives_exactly_once_whatever_was_held_at_the_fork"
+)
+DROPPED = "tests/test_many_clients.py::"
+LAST_CALLS = "tests/reentry/test_last_calls.py::"
+REENTRY = "tests/reentry/test_reentry.py::"
+SIGNALS = "tests/reentry/test_signals.py::"
+STRUCK = SIGNALS + "test_the_end_delivers_although_a_handler_raised_when_the_exit_hook_was_prepared"
+WINDOW = (
+    "tests/reentry/test_windows.py::"
+    "test_what_falls_between_the_last_look_and_the_end_is_served_within_the_interval"
+)
+POISON = (
+    "tests/poison/test_poison.py::"
+    "test_good_events_arrive_unchanged_and_poisoned_ones_as_documented[without_orjson]"
+)
+SENDER = "tests/test_sender.py::"
+DEADLINES = "tests/ends/test_deadlines.py::"
+NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
 
 @dataclass(frozen=True)
@@ -82,17 +131,6 @@ _REQUEUE = """\
         self._drop_oldest()
 """
 _CLOSE = "        if self._closed and self._files <= 0 and self._exchange.owner.holds():\n"
-_ENCODED = """\
-    try:
-        body = encode(fields)
-    except (RecursionError, MemoryError):
-        return Refusal("invalid", "The values could not be encoded: no stack or memory left.", name)
-    if len(body) > MAX_OPERATION_BYTES:
-        detail = f"An operation has at most {MAX_OPERATION_BYTES} bytes; this one has {len(body)}."
-        return Refusal("too_large", detail, name)
-    return Operation(kind, body, name)
-"""
-
 #: In the order of the invariants.
 DEFECTS = [
     # --- The caller's side ----------------------------------------------------------------
@@ -208,7 +246,11 @@ import time
         return encode(self.fields)
 """,
             ),
-            ("_operation.py", _ENCODED, "    return Operation(kind, fields, name)\n"),
+            (
+                "_operation.py",
+                "    return Operation(kind, body, name)\n",
+                "    return Operation(kind, fields, name)\n",
+            ),
         ),
         (
             CLIENT + "test_what_is_delivered_is_what_the_arguments_were",
@@ -221,8 +263,8 @@ import time
         (
             (
                 "_operation.py",
-                '            return Refusal("before_send", detail, name)\n        finally:',
-                "            return fields\n        finally:",
+                '            return Refusal("before_send", detail, name)\n',
+                "            return fields\n",
             ),
         ),
         (CLIENT + "test_before_send_changes_and_discards",),
@@ -275,6 +317,135 @@ import time
             ("_stamp.py", _NEW_ID, '        return f"{random.getrandbits(128):032x}"\n'),
         ),
         ("tests/test_operation.py::test_a_seed_does_not_repeat_them",),
+    ),
+    Defect(
+        "a value that holds itself is followed for ever",
+        (2,),
+        (
+            (
+                "_encoding.py",
+                """\
+    if id(value) in parents:
+        return "<cycle>"
+    if depth""",
+                "    if depth",
+            ),
+        ),
+        (POISON,),
+    ),
+    Defect(
+        "NaN is written as it is",
+        (2,),
+        (
+            (
+                "_encoding.py",
+                "    return exact if math.isfinite(exact) else None\n",
+                "    return exact\n",
+            ),
+        ),
+        (POISON,),
+    ),
+    Defect(
+        "a lone surrogate is left as it is",
+        (2,),
+        (("_encoding.py", '.decode("utf-16", "replace")', '.decode("utf-16", "surrogatepass")'),),
+        (POISON,),
+    ),
+    Defect(
+        "a property in the place of a dataclass's field is called",
+        (1, 2),
+        (
+            (
+                "_encoding.py",
+                """\
+    found = inspect.getattr_static(value, name)
+    return found.__get__(value) if type(found) is MemberDescriptorType else found  # a slot
+""",
+                "    return getattr(value, name)\n",
+            ),
+        ),
+        (
+            "tests/test_encoding.py::test_a_property_in_the_place_of_a_dataclass_field_is_not_read[orjson]",
+        ),
+    ),
+    Defect(
+        "before_send sees what it tracks itself, and that, too",
+        (1, 2),
+        (
+            (
+                "_operation.py",
+                """\
+        if here in self._in_before_send:
+            return fields  # its own calls of the client do not pass through it again
+""",
+                "",
+            ),
+        ),
+        (REENTRY + "test_before_send_tracks",),
+    ),
+    Defect(
+        "before_send is skipped for ever after a signal handler raised in it",
+        (1, 2),
+        (
+            (
+                "_operation.py",
+                """\
+        try:
+            self._in_before_send.add(here)  # inside: someone's exception may come at once
+""",
+                """\
+        self._in_before_send.add(here)
+        try:
+""",
+            ),
+        ),
+        (REENTRY + "test_before_send_filters_although_a_handler_raised_where_it_was_called",),
+    ),
+    Defect(
+        "a delivery that a signal handler ended keeps the token",
+        (1, 12),
+        (("_sender.py", "            self._token.clear()\n", "            pass\n"),),
+        (
+            SIGNALS
+            + "test_a_thread_delivers_although_a_handler_raised_at_the_end_of_an_inline_delivery",
+        ),
+    ),
+    Defect(
+        "a sender whose start a signal handler ended is never started again",
+        (1, 12),
+        (
+            (
+                "_sender.py",
+                """\
+        self._starting_until = now + _START_EXPIRES  # the thread itself takes the token
+""",
+                "        self._starting_until = NEVER\n",
+            ),
+            (
+                "_sender.py",
+                "from ._stack import is_inside\n",
+                """\
+from ._schedule import NEVER
+from ._stack import is_inside
+""",
+            ),
+        ),
+        (SENDER + "test_a_sender_whose_start_a_signal_handler_ended_is_started_later",),
+    ),
+    Defect(
+        "a refusal starts no sender",
+        (1, 14),
+        (
+            (
+                "_process.py",
+                "            self._reporter.refuse(outcome)\n",
+                """\
+            self._reporter.refuse(outcome)
+            return
+""",
+            ),
+        ),
+        (SENDER + "test_a_refusal_alone_starts_the_sender_which_reports_it",),
     ),
     # --- Forks ----------------------------------------------------------------------------
     Defect(
@@ -356,18 +527,11 @@ _locals: list[ProcessLocal[object]] = []
         "a client dropped while it has operations takes them along",
         (5, 10),
         (
+            ("_client.py", "process.abandon()", "pass"),
             (
                 "_sender.py",
-                "        self._state = state\n",
-                "        self._state = weakref.proxy(state)\n",
-            ),
-            (
-                "_sender.py",
-                "import time\n",
-                """\
-import time
-import weakref
-""",
+                "start_thread(partial(self._run, state))",
+                "start_thread(partial(self._run, None))",
             ),
         ),
         (AT_THE_END + "[dropped_client]",),
@@ -408,22 +572,7 @@ import weakref
                 "        return\n",
             ),
         ),
-        (FORKS + "test_a_child_forked_by_a_signal_handler_leaves_the_delivery_to_the_parent",),
-    ),
-    Defect(
-        "the child of an on_error that forks goes on with its parent's delivery",
-        (6,),
-        (
-            (
-                "_reporter.py",
-                """\
-        if not self._owner.holds():
-            raise ForkedInCallback from raised
-""",
-                "",
-            ),
-        ),
-        (FORKS + "test_a_child_forked_by_on_error_delivers_its_own_and_ends[sys_exit]",),
+        (CALLBACKS + "test_a_child_forked_by_a_signal_handler_leaves_the_delivery_to_the_parent",),
     ),
     Defect(
         "the copy of a sender greenlet reads its parent's answer",
@@ -431,7 +580,7 @@ import weakref
         (("_connection.py", "        self.owner.check()\n", ""),),
         (
             GUARD + "[http-receive-os]",
-            "tests/test_adapter.py::test_only_the_parent_reads_its_answer_when_a_gevent_process_forks[http]",
+            GEVENT + "[os_fork-recv-http]",
         ),
     ),
     Defect(
@@ -460,7 +609,7 @@ _sessions: dict[str, requests.Session] = {}
 """,
             ),
         ),
-        (EXACTLY_ONCE + "[raw_fork-http]", EXACTLY_ONCE + "[raw_fork-https]"),
+        (EXACTLY_ONCE + "[raw_fork-http]",),
     ),
     Defect(
         "a pool finaliser closes the parent's descriptor in the child",
@@ -477,21 +626,6 @@ _sessions: dict[str, requests.Session] = {}
             ("_connection.py", _CLOSE, "        if self._closed and self._files <= 0:\n"),
         ),
         (GUARD + "[http-close_session-os]", GUARD + "[http-take-os]"),
-    ),
-    Defect(
-        "the pool's own queue, with its lock",
-        (7,),
-        (
-            (
-                "_adapter.py",
-                """\
-        ConnectionCls = PlainConnection
-        QueueCls = queue_class
-""",
-                "        ConnectionCls = PlainConnection\n",
-            ),
-        ),
-        (GUARD + "[http-take-os]",),
     ),
     Defect(
         "system trust added to a given bundle",
@@ -527,21 +661,6 @@ _sessions: dict[str, requests.Session] = {}
         ),
     ),
     Defect(
-        "a session at construction",
-        (8,),
-        (
-            ("_client.py", _REGISTER, _REGISTER + "            self._local.get()\n"),
-            (
-                "_transport.py",
-                "        self._session: requests.Session | None = None\n",
-                "        self._session: requests.Session | None = self._new_session()\n",
-            ),
-        ),
-        (
-            "tests/test_process.py::test_the_first_delivery_makes_the_session_and_the_tls_context[https]",
-        ),
-    ),
-    Defect(
         "a TLS context at construction",
         (8,),
         (
@@ -556,8 +675,8 @@ _sessions: dict[str, requests.Session] = {}
             ),
             (
                 "_transport.py",
-                "session.mount(prefix, DeadlineAdapter(self._exchange))",
-                "session.mount(prefix, self._adapter)",
+                "                adapter = DeadlineAdapter(self._exchange)\n",
+                "                adapter = self._adapter\n",
             ),
             (
                 "_adapter.py",
@@ -565,9 +684,7 @@ _sessions: dict[str, requests.Session] = {}
                 "        self._contexts = {(True, None): _tls_context(exchange, True)}\n",
             ),
         ),
-        (
-            "tests/test_process.py::test_the_first_delivery_makes_the_session_and_the_tls_context[https]",
-        ),
+        (FIRST_DELIVERY,),
     ),
     Defect(
         "a thread of gevent's pool starts its sender as a greenlet",
@@ -575,11 +692,11 @@ _sessions: dict[str, requests.Session] = {}
         (
             (
                 "_hosts.py",
-                "    if _in_gevent_pool():\n        start = ",
+                "    if in_gevent_pool():\n        start = ",
                 "    if False:\n        start = ",
             ),
         ),
-        ("tests/test_hosts.py::test_under_gevent_it_does_not_matter_who_tracks_first[pool_first]",),
+        (HOSTS + "test_under_gevent_it_does_not_matter_who_tracks_first[pool_first]",),
     ),
     Defect(
         "one late import left, for the address: encodings.punycode",
@@ -600,6 +717,365 @@ _sessions: dict[str, requests.Session] = {}
         (
             "tests/test_imports.py::test_neither_a_printed_report_nor_an_exit_imports_anything[exit]",
         ),
+    ),
+    Defect(
+        "an exit hook for each client",
+        (5,),
+        (
+            (
+                "_client.py",
+                "import asyncio\n",
+                """\
+import asyncio
+import atexit
+""",
+            ),
+            (
+                "_client.py",
+                "            _exit.register()\n",
+                "            atexit.register(_exit.run_exit_hook)\n",
+            ),
+        ),
+        (DROPPED + "test_ten_thousand_clients_that_were_never_used_leave_nothing",),
+    ),
+    Defect(
+        "the exit hook's list of clients is never pruned",
+        (5,),
+        (("_exit.py", "        _prune()\n", "        pass\n"),),
+        (DROPPED + "test_clients_that_delivered_and_were_dropped_leave_nothing[http]",),
+    ),
+    Defect(
+        "a cycle keeps a dropped client's state",
+        (5,),
+        (
+            (
+                "_sender.py",
+                "        self._state = weakref.ref(state)\n",
+                "        self._state = lambda: state\n",
+            ),
+        ),
+        (DROPPED + "test_clients_that_delivered_and_were_dropped_leave_nothing[http]",),
+    ),
+    Defect(
+        "a dropped client's sender waits for the timer",
+        (5,),
+        (("_loop.py", "self._queue.accepted if self.closing else self._wanted", "self._wanted"),),
+        (DROPPED + "test_a_dropped_client_delivers_what_it_holds_and_ends[100]",),
+    ),
+    Defect(
+        "a client that was shut down keeps its connection",
+        (5,),
+        (("_loop.py", "            self._delivery.close()\n", "            pass\n"),),
+        (DROPPED + "test_a_client_that_was_shut_down_holds_no_connection[http]",),
+    ),
+    Defect(
+        "an idle thread of gevent's pool leaves its connection",
+        (5,),
+        (("_loop.py", "if self.closing or in_gevent_pool():", "if self.closing:"),),
+        (HOSTS + "test_an_idle_thread_of_gevents_pool_leaves_no_connection",),
+    ),
+    Defect(
+        "a child that drops its parent's client ends the parent's sender",
+        (5, 6),
+        (
+            (
+                "_client.py",
+                """\
+            process = self._local.peek()
+            if process is not None:
+                process.abandon()
+""",
+                """\
+            current = self._local._current
+            if current is not None:
+                current[1].abandon()
+""",
+            ),
+        ),
+        (
+            DROPPED
+            + "test_a_child_that_drops_its_parents_client_leaves_the_parents_sender_alone[raw_fork]",
+        ),
+    ),
+    Defect(
+        "a child that a callback forked out of the sender thread goes on as a sender",
+        (6,),
+        (
+            (
+                "_reporter.py",
+                """\
+        if not self._owner.holds():
+            raise ForkedInCallback from raised
+""",
+                "",
+            ),
+        ),
+        (
+            FORKED_BY_LOG_HANDLER,
+            FORKED_IN_TRACK + "[on_error-sys_exit]",
+        ),
+    ),
+    Defect(
+        "a child that a callback forked out of the sender thread returns from the thread",
+        (6,),
+        (("_sender.py", "            end_child(away.__cause__)\n", "            return\n"),),
+        (FORKED_BY_LOG_HANDLER,),
+    ),
+    Defect(
+        "such a child shows what was raised by itself, not through sys.excepthook",
+        (6,),
+        (
+            (
+                "_exit.py",
+                """\
+import time
+import weakref
+""",
+                """\
+import time
+import traceback
+import weakref
+""",
+            ),
+            (
+                "_exit.py",
+                "        sys.excepthook(type(raised), raised, raised.__traceback__)",
+                "        traceback.print_exception(raised)",
+            ),
+        ),
+        (FORKED_BY_LOG_HANDLER,),
+    ),
+    Defect(
+        "such a child does not end of a KeyboardInterrupt as of a signal",
+        (6,),
+        (
+            (
+                "_exit.py",
+                """\
+        if isinstance(raised, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+""",
+                "",
+            ),
+        ),
+        (FORKED_BY_LOG_HANDLER,),
+    ),
+    Defect(
+        "such a child does not wait for its threads",
+        (6,),
+        (
+            (
+                "_exit.py",
+                "for step in (_wait_for_threads, _run_exit_handlers",
+                "for step in (_run_exit_handlers",
+            ),
+        ),
+        (FORKED_BY_SENDER,),
+    ),
+    Defect(
+        "such a child runs no exit handler",
+        (6, 10),
+        (
+            (
+                "_exit.py",
+                "(_wait_for_threads, _run_exit_handlers, _flush_output,",
+                "(_wait_for_threads, _flush_output,",
+            ),
+        ),
+        (FORKED_BY_LOG_HANDLER,),
+    ),
+    Defect(
+        "such a child of a multiprocessing child runs inherited exit handlers",
+        (6, 10),
+        (
+            (
+                "_exit.py",
+                """\
+    if process is None or process.parent_process() is None or sys.version_info >= (3, 13):
+""",
+                "    if True:\n",
+            ),
+        ),
+        (FORKED_IN_PROCESS,),
+    ),
+    Defect(
+        "such a child does not flush its output",
+        (6,),
+        (
+            (
+                "_exit.py",
+                "_run_exit_handlers, _flush_output, _flush_errors",
+                "_run_exit_handlers, _flush_errors",
+            ),
+        ),
+        (FORKED_BY_LOG_HANDLER,),
+    ),
+    Defect(
+        "a child that a callback forked in flush() gets its parent's result",
+        (6,),
+        (
+            (
+                "_process.py",
+                """\
+        if not self.owner.holds():
+            return FlushResult()
+""",
+                "",
+            ),
+        ),
+        (FORKED_IN_FLUSH + "[on_error-flush-return]",),
+    ),
+    Defect(
+        "sys.exit() in a child that a callback forked in flush() is kept",
+        (6,),
+        (
+            (
+                "_process.py",
+                "            raise cause from None  # sys.exit() in the child\n",
+                "            pass\n",
+            ),
+        ),
+        (CALLBACKS + "test_what_ends_the_child_passes_through_the_call[on_error-sys_exit]",),
+    ),
+    Defect(
+        "the sign of a fork leaves track()",
+        (1, 6, 13),
+        (
+            (
+                "_process.py",
+                """\
+            with _children_return():
+                self._sender.deliver_inline()
+""",
+                "            self._sender.deliver_inline()\n",
+            ),
+        ),
+        (FORKED_IN_TRACK + "[on_error-return]",),
+    ),
+    Defect(
+        "a child that a callback forked at the exit delivers nothing",
+        (6, 10),
+        (
+            (
+                "_exit.py",
+                """\
+        if identity() != here:  # the child of a callback: what it registered here is ignored
+            run_exit_hook()
+""",
+                "",
+            ),
+        ),
+        (FORKED_AT_EXIT + "[on_error-return]",),
+    ),
+    Defect(
+        "a copy of the sender greenlet does as plain requests does",
+        (6, 7),
+        (("_transport.py", "                session.mount(prefix, adapter)\n", ""),),
+        (
+            GEVENT + "[os_fork-recv-http]",
+            GEVENT + "[os_fork-recv-https]",
+        ),
+    ),
+    Defect(
+        "the copy of a sender greenlet that pauses goes on",
+        (6, 7),
+        (
+            (
+                "_fork.py",
+                """\
+        if not self.holds():
+            raise ForkedAway
+""",
+                "        return\n",
+            ),
+        ),
+        (GEVENT + "[os_fork-backoff-http]",),
+    ),
+    Defect(
+        "the pools' own queues, with their locks",
+        (7,),
+        (
+            (
+                "_adapter.py",
+                """\
+        ConnectionCls = PlainConnection
+        QueueCls = queue_class
+""",
+                "        ConnectionCls = PlainConnection\n",
+            ),
+            (
+                "_adapter.py",
+                """\
+        ConnectionCls = SecureConnection
+        QueueCls = queue_class
+""",
+                "        ConnectionCls = SecureConnection\n",
+            ),
+            (
+                "_transport.py",
+                "            free_pools_of_locks(mounted, self._exchange.owner)\n",
+                "            del mounted\n",
+            ),
+        ),
+        (UNTOUCHED + "[exit-1-1-http]",),
+    ),
+    Defect(
+        "a user's adapter keeps the queues of its pools, with their locks",
+        (7,),
+        (
+            (
+                "_transport.py",
+                "            free_pools_of_locks(mounted, self._exchange.owner)\n",
+                "            del mounted\n",
+            ),
+        ),
+        (HELD + "[pool_queue_lock-raw_fork-http]",),
+    ),
+    Defect(
+        "a child's pool finaliser gets its parent's connections",
+        (7,),
+        (
+            (
+                "_adapter.py",
+                """\
+            if not owner.holds():
+                raise queue.Empty
+""",
+                "",
+            ),
+        ),
+        (UNTOUCHED + "[exit-1-1-http]",),
+    ),
+    Defect(
+        "a session at construction",
+        (8,),
+        (
+            ("_client.py", _REGISTER, _REGISTER + "            self._local.get()\n"),
+            (
+                "_transport.py",
+                "        self._adapters: list[DeadlineAdapter] = []\n",
+                """\
+        self._adapters: list[DeadlineAdapter] = []
+        self._session = self._new_session()
+""",
+            ),
+        ),
+        (FIRST_DELIVERY,),
+    ),
+    Defect(
+        "an idle sender never ends",
+        (8,),
+        (
+            (
+                "_schedule.py",
+                """\
+        return now - self._busy_at >= max(_IDLE_PERIODS * self.period, _SHORTEST_IDLE)
+""",
+                "        return False\n",
+            ),
+        ),
+        (CLIENT + "test_an_idle_sender_ends_and_is_started_again",),
     ),
     # --- Ends -----------------------------------------------------------------------------
     Defect(
@@ -635,22 +1111,17 @@ _sessions: dict[str, requests.Session] = {}
         (
             (
                 "_exit.py",
-                "        (ending, ending.start(deadline, at_exit=True)) for ending in working",
-                "        ending for ending in working",
-            ),
-            (
-                "_exit.py",
                 """\
-    for ending, waiter in waiting:
-        ending.finish(waiter)
+    waiting = [(ending, ending.start(deadline, at_exit=True)) for ending in working]
+    return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
 """,
                 """\
-    for ending in waiting:
-        ending.finish(ending.start(deadline, at_exit=True))
+    finished = [ending.finish(ending.start(deadline, at_exit=True)) for ending in working]
+    return [ending for ending, result in zip(working, finished) if result.queued]
 """,
             ),
         ),
-        (HEALTHY + "[two_clients_the_hanging_one_first]",),
+        (HEALTHY + "[two_clients_the_hanging_one_first-none]",),
     ),
     Defect(
         "the sender is not waited for at the exit",
@@ -658,26 +1129,15 @@ _sessions: dict[str, requests.Session] = {}
         (
             (
                 "_sender.py",
+                "                waiter.wait(_LOOK_AGAIN)\n",
                 """\
+                if waiter.at_exit:
+                    break  # the sender is awake and delivers
                 waiter.wait(_LOOK_AGAIN)
-                self._owner.check()
 """,
-                "                break  # the sender is awake and delivers\n",
             ),
         ),
         (ENDS + "test_an_exit_waits_for_the_sender_whose_answer_is_slow",),
-    ),
-    Defect(
-        "a new thread is needed at the exit",
-        (11,),
-        (
-            (
-                "_sender.py",
-                "(waiter.at_exit or not self.notify()) and self._deliver_here(waiter)",
-                "not self.notify() and self._deliver_here(waiter)",
-            ),
-        ),
-        (AT_THE_END + "[no_new_thread_at_exit]",),
     ),
     Defect(
         "an operation of a later atexit handler stays in the queue",
@@ -685,8 +1145,12 @@ _sessions: dict[str, requests.Session] = {}
         (
             (
                 "_process.py",
-                "            self._deliver_late(self._late_deadline)\n",
-                "            self._sender.notify()\n",
+                """\
+        if self._late_deadline is not None:
+            self._deliver_late(self._late_deadline)
+        elif not self._sender.notify():
+""",
+                "        if not self._sender.notify():\n",
             ),
         ),
         (AT_THE_END + "[atexit_handlers]",),
@@ -709,10 +1173,7 @@ _sessions: dict[str, requests.Session] = {}
 """,
             ),
         ),
-        (
-            TRANSPORT + "test_a_trickle_of_bytes_does_not_restart_the_deadline[status line]",
-            CLIENT + "test_an_answer_that_trickles_does_not_stretch_the_exchange",
-        ),
+        (TRANSPORT + "test_a_trickle_of_bytes_does_not_restart_the_deadline[status line]",),
     ),
     Defect(
         "Retry-After is ignored",
@@ -733,7 +1194,7 @@ _sessions: dict[str, requests.Session] = {}
             (
                 "_sender.py",
                 """\
-            self._loop.threadless = True
+            self._loop.threadless = "interpreter shutdown" not in str(error)
             return False
 """,
                 "            return True\n",
@@ -755,6 +1216,235 @@ _sessions: dict[str, requests.Session] = {}
             CLIENT
             + "test_without_threads_nothing_is_delivered_in_an_event_loop_or_a_signal_handler",
         ),
+    ),
+    Defect(
+        "the hook counts as registered although a signal handler ended that",
+        (1, 10),
+        (
+            (
+                "_exit.py",
+                """\
+        atexit.register(run_exit_hook)  # first: someone's exception may come between
+        _atexit_in = here
+""",
+                """\
+        _atexit_in = here
+        atexit.register(run_exit_hook)
+""",
+            ),
+        ),
+        (STRUCK + "[construction_struck]",),
+    ),
+    Defect(
+        "the state is known to the hook only if nothing interrupted its first use",
+        (1, 10),
+        (
+            (
+                "_fork.py",
+                """\
+            value = self._values.setdefault(here, self._make())
+        self._adopt(value)  # also when someone's exception interrupted the call that made it
+""",
+                """\
+            value = self._values.setdefault(here, self._make())
+            self._adopt(value)
+""",
+            ),
+        ),
+        (STRUCK + "[first_use_struck]",),
+    ),
+    Defect(
+        "an idle end without the second look",
+        (10, 12),
+        (
+            (
+                "_sender.py",
+                """\
+            while self._run_once() and self._loop.has_work():
+                pass  # something came between the last look and the end of the token
+""",
+                "            self._run_once()\n",
+            ),
+        ),
+        (WINDOW + "[track-after_the_last_turn]",),
+    ),
+    Defect(
+        "a pause without the second look",
+        (12,),
+        (
+            (
+                "_loop.py",
+                """\
+        enough = self.idle and len(self._queue) >= self._schedule.flush_at  # since we looked
+""",
+                "        enough = False\n",
+            ),
+        ),
+        (SENDER + "test_operations_between_the_last_look_and_the_pause_start_a_delivery",),
+    ),
+    Defect(
+        "what comes while the exit hook delivers stays in the queue",
+        (10, 11),
+        (("_exit.py", "        deliver_all(fresh, started + timeout)\n", ""),),
+        (LAST_CALLS + "test_an_operation_of_a_thread_beside_the_last_exchange_is_delivered",),
+    ),
+    Defect(
+        "a new thread is needed at the exit",
+        (11,),
+        (
+            (
+                "_sender.py",
+                """\
+        if not waiter.at_exit:
+            self.notify()
+""",
+                "        self.notify()\n",
+            ),
+            (
+                "_sender.py",
+                "alone = not self.running if waiter.at_exit else not self.notify()",
+                "alone = not waiter.at_exit and not self.notify()",
+            ),
+        ),
+        (AT_THE_END + "[no_new_thread_at_exit]",),
+    ),
+    Defect(
+        "what a callback tracks in a delivery after the last stays in the queue",
+        (11,),
+        (("_process.py", "for _ in range(2):", "for _ in range(1):"),),
+        (
+            LAST_CALLS
+            + "test_what_a_log_handler_tracks_in_a_flush_after_the_last_delivery_is_delivered",
+        ),
+    ),
+    Defect(
+        "an exit delivers itself although a sender was started, which may hang",
+        (7, 12),
+        (
+            (
+                "_sender.py",
+                "alone = not self.running if waiter.at_exit else not self.notify()",
+                "alone = waiter.at_exit or not self.notify()",
+            ),
+        ),
+        (HANGING_IN_OPENSSL + "[hang_in_context-https]",),
+    ),
+    Defect(
+        "a flush in a signal handler waits for the delivery that it interrupts",
+        (12,),
+        (
+            (
+                "_sender.py",
+                "        return self._token.mine() or self._loop.reporting()\n",
+                "        return self._loop.reporting()\n",
+            ),
+        ),
+        (
+            SIGNALS
+            + "test_a_signal_handler_flushes_in_the_middle_of_a_flush[flush_in_an_inline_delivery-False]",
+        ),
+    ),
+    Defect(
+        "a flush in on_error waits for the report that it is in",
+        (12,),
+        (
+            (
+                "_sender.py",
+                "        return self._token.mine() or self._loop.reporting()\n",
+                "        return self._token.mine()\n",
+            ),
+        ),
+        (
+            LAST_CALLS
+            + "test_a_report_of_the_last_delivery_neither_feeds_itself_nor_prolongs_the_end[on_error_flushes]",
+        ),
+    ),
+    Defect(
+        "the exit's wait for a sender has no deadline",
+        (12,),
+        (
+            (
+                "_sender.py",
+                "            while not waiter.over():\n",
+                "            while not waiter.finished:\n",
+            ),
+        ),
+        (NEVER_ANSWERS + "[in_exchange-http]",),
+    ),
+    Defect(
+        "an exchange at the exit may take longer than the exit",
+        (12,),
+        (
+            (
+                "_loop.py",
+                "self._step(min(now + self._request_timeout, waiter.deadline))",
+                "self._step(now + self._request_timeout)",
+            ),
+        ),
+        (NEVER_ANSWERS + "[none-http]",),
+    ),
+    Defect(
+        "connecting has a timeout of its own",
+        (12,),
+        (
+            (
+                "_connection.py",
+                "        ready = wait_for_write(sock, self.remaining() * share)\n",
+                "        ready = wait_for_write(sock, 30.0)\n",
+            ),
+        ),
+        (TRANSPORT + "test_an_address_that_never_answers_costs_the_deadline",),
+    ),
+    Defect(
+        "a TLS handshake has no deadline",
+        (12,),
+        (
+            (
+                "_adapter.py",
+                """\
+            if not isinstance(sock, DeadlineSocket):
+                return super().wrap_socket(sock, *args, **keywords)
+""",
+                """\
+            if isinstance(sock, DeadlineSocket):
+                sock.raw.settimeout(None)
+                secure = super().wrap_socket(sock.raw, *args, **keywords)
+                return DeadlineSocket(secure, exchange)
+""",
+            ),
+        ),
+        (TRANSPORT + "test_a_tls_handshake_that_never_ends_costs_the_deadline[False]",),
+    ),
+    Defect(
+        "a refused connection is tried at an exit as often as at any time",
+        (10, 12),
+        (
+            (
+                "_delivery.py",
+                """\
+        if at_exit and outcome.refused:
+            self.backoff.refused_at_exit(now)
+        else:
+            self.backoff.failed(now, outcome.retry_after)
+""",
+                "        self.backoff.failed(now, outcome.retry_after)\n",
+            ),
+        ),
+        (DEADLINES + "test_an_exit_takes_at_most_2_s_when_the_port_is_refused[none]",),
+    ),
+    Defect(
+        "a flush waits in vain for a pause that ends after its timeout",
+        (12,),
+        (
+            (
+                "_loop.py",
+                """\
+        return (backoff.spent or backoff.resume_at > waiter.deadline) and not self._hurried
+""",
+                "        return False\n",
+            ),
+        ),
+        (CLIENT + "test_a_flush_does_not_wait_for_a_pause_beyond_its_timeout",),
     ),
     # --- Accounts -------------------------------------------------------------------------
     Defect(
@@ -866,10 +1556,14 @@ _sessions: dict[str, requests.Session] = {}
             (
                 "_process.py",
                 """\
-            self.finish(self.start(deadline, at_exit=True))
+            if self.finish(self.start(deadline, at_exit=True)).queued:
+                break
         self.report_left()
 """,
-                "            self.finish(self.start(deadline, at_exit=True))\n",
+                """\
+            if self.finish(self.start(deadline, at_exit=True)).queued:
+                break
+""",
             ),
         ),
         (ENDS + "test_an_operation_of_a_late_handler_that_cannot_be_delivered_is_reported",),

@@ -41,7 +41,7 @@ _GRACE = 2.0
 _START_SECONDS = 60.0
 _POLL = 0.05
 #: A test hangs on a defect when it takes longer than so many seconds and so often its usual time.
-_FIXED_LIMIT = 6.0
+_FIXED_LIMIT = 4.0
 _LIMIT_FACTOR = 4.0
 _SOUND_SECONDS = 60.0
 HUNG = "It hung."
