@@ -59,6 +59,13 @@ DROPPED = "tests/test_many_clients.py::"
 LAST_CALLS = "tests/reentry/test_last_calls.py::"
 REENTRY = "tests/reentry/test_reentry.py::"
 SIGNALS = "tests/reentry/test_signals.py::"
+DROPPED_IN_CHILD = (
+    DROPPED + "test_a_child_that_drops_its_parents_client_leaves_the_parents_sender_alone"
+)
+FLUSH_IN_HANDLER = SIGNALS + "test_a_signal_handler_flushes_in_the_middle_of_a_flush"
+LAST_REPORT = (
+    LAST_CALLS + "test_a_report_of_the_last_delivery_neither_feeds_itself_nor_prolongs_the_end"
+)
 STRUCK = SIGNALS + "test_the_end_delivers_although_a_handler_raised_when_the_exit_hook_was_prepared"
 WINDOW = (
     "tests/reentry/test_windows.py::"
@@ -792,10 +799,7 @@ import atexit
 """,
             ),
         ),
-        (
-            DROPPED
-            + "test_a_child_that_drops_its_parents_client_leaves_the_parents_sender_alone[raw_fork]",
-        ),
+        (DROPPED_IN_CHILD + "[raw_fork]",),
     ),
     Defect(
         "a child that a callback forked out of the sender thread goes on as a sender",
@@ -1339,10 +1343,7 @@ import weakref
                 "        return self._loop.reporting()\n",
             ),
         ),
-        (
-            SIGNALS
-            + "test_a_signal_handler_flushes_in_the_middle_of_a_flush[flush_in_an_inline_delivery-False]",
-        ),
+        (FLUSH_IN_HANDLER + "[flush_in_an_inline_delivery-False]",),
     ),
     Defect(
         "a flush in on_error waits for the report that it is in",
@@ -1354,10 +1355,7 @@ import weakref
                 "        return self._token.mine()\n",
             ),
         ),
-        (
-            LAST_CALLS
-            + "test_a_report_of_the_last_delivery_neither_feeds_itself_nor_prolongs_the_end[on_error_flushes]",
-        ),
+        (LAST_REPORT + "[on_error_flushes]",),
     ),
     Defect(
         "the exit's wait for a sender has no deadline",
