@@ -1,6 +1,6 @@
 """Plants each defect in a copy of the repository and counts how often its tests fail there.
 
-``make mutants``, or ``python tests/mutants/run.py [part of a name …] [--write docs/proof.md]``.
+``make mutants``, or ``python tests/mutants/run.py [words of a name …] [--write docs/proof.md]``.
 A run in which the test did not come to fail (an error of collection, of a fixture) is no catch.
 """
 
@@ -89,11 +89,8 @@ class Row:
 
 def main() -> int:
     arguments = _arguments()
-    chosen = [
-        defect
-        for defect in DEFECTS
-        if not arguments.names or any(name in defect.name for name in arguments.names)
-    ]
+    words = " ".join(arguments.words)
+    chosen = [defect for defect in DEFECTS if words in defect.name]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
         laboratory = Laboratory(Path(folder))
@@ -115,14 +112,14 @@ def main() -> int:
     bad = sum(not row.good for row in rows)
     seconds = time.monotonic() - began
     console.print(f"{len(chosen)} defects, {len(rows)} rows, {bad} not caught, {seconds:.0f} s")
-    if arguments.write and not (bad or arguments.names):
+    if arguments.write and not (bad or words):
         _write(arguments.write, rows)
     return 1 if bad or not rows else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="only defects whose name holds one of these")
+    parser.add_argument("words", nargs="*", help="only defects whose name holds these words")
     parser.add_argument("--jobs", type=int, default=2, help="how many tests run at a time")
     parser.add_argument("--write", type=Path, help="the document whose table to write anew")
     return parser.parse_args()
