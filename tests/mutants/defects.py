@@ -585,10 +585,7 @@ _locals: list[ProcessLocal[object]] = []
         "the copy of a sender greenlet reads its parent's answer",
         (6, 7),
         (("_connection.py", "        self.owner.check()\n", ""),),
-        (
-            GUARD + "[http-receive-os]",
-            GEVENT + "[os_fork-recv-http]",
-        ),
+        (GUARD + "[http-receive-os]",),
     ),
     Defect(
         "inherited session used: one for each address, kept over forks",
@@ -976,10 +973,7 @@ import weakref
         "a copy of the sender greenlet does as plain requests does",
         (6, 7),
         (("_transport.py", "                session.mount(prefix, adapter)\n", ""),),
-        (
-            GEVENT + "[os_fork-recv-http]",
-            GEVENT + "[os_fork-recv-https]",
-        ),
+        (GEVENT + "[os_fork-recv-http]",),
     ),
     Defect(
         "the copy of a sender greenlet that pauses goes on",
