@@ -1316,18 +1316,6 @@ import weakref
         ),
     ),
     Defect(
-        "an exit delivers itself although a sender was started, which may hang",
-        (7, 12),
-        (
-            (
-                "_sender.py",
-                "alone = not self.running if waiter.at_exit else not self.notify()",
-                "alone = waiter.at_exit or not self.notify()",
-            ),
-        ),
-        (HANGING_IN_OPENSSL + "[hang_in_context-https]",),
-    ),
-    Defect(
         "a flush in a signal handler waits for the delivery that it interrupts",
         (12,),
         (
@@ -1338,42 +1326,6 @@ import weakref
             ),
         ),
         (FLUSH_IN_HANDLER + "[flush_in_an_inline_delivery-False]",),
-    ),
-    Defect(
-        "a flush in on_error waits for the report that it is in",
-        (12,),
-        (
-            (
-                "_sender.py",
-                "        return self._token.mine() or self._loop.reporting()\n",
-                "        return self._token.mine()\n",
-            ),
-        ),
-        (LAST_REPORT + "[on_error_flushes]",),
-    ),
-    Defect(
-        "the exit's wait for a sender has no deadline",
-        (12,),
-        (
-            (
-                "_sender.py",
-                "            while not waiter.over():\n",
-                "            while not waiter.finished:\n",
-            ),
-        ),
-        (NEVER_ANSWERS + "[in_exchange-http]",),
-    ),
-    Defect(
-        "an exchange at the exit may take longer than the exit",
-        (12,),
-        (
-            (
-                "_loop.py",
-                "self._step(min(now + self._request_timeout, waiter.deadline))",
-                "self._step(now + self._request_timeout)",
-            ),
-        ),
-        (NEVER_ANSWERS + "[none-http]",),
     ),
     Defect(
         "connecting has a timeout of its own",
