@@ -46,10 +46,6 @@ GEVENT = (
     "tests/forks/test_gevent_forks.py::"
     "test_the_copy_of_a_waiting_sender_greenlet_neither_reads_nor_sends"
 )
-HANGING_IN_OPENSSL = (
-    "tests/forks/test_openssl.py::"
-    "test_a_child_that_hangs_in_openssl_ends_in_time_and_says_what_is_left"
-)
 UNTOUCHED = "tests/forks/test_untouched.py::test_no_lock_of_the_parents_client_is_waited_for"
 HELD = (
     "tests/forks/test_states.py::"
@@ -63,9 +59,6 @@ DROPPED_IN_CHILD = (
     DROPPED + "test_a_child_that_drops_its_parents_client_leaves_the_parents_sender_alone"
 )
 FLUSH_IN_HANDLER = SIGNALS + "test_a_signal_handler_flushes_in_the_middle_of_a_flush"
-LAST_REPORT = (
-    LAST_CALLS + "test_a_report_of_the_last_delivery_neither_feeds_itself_nor_prolongs_the_end"
-)
 STRUCK = SIGNALS + "test_the_end_delivers_although_a_handler_raised_when_the_exit_hook_was_prepared"
 WINDOW = (
     "tests/reentry/test_windows.py::"
@@ -77,7 +70,6 @@ POISON = (
 )
 SENDER = "tests/test_sender.py::"
 DEADLINES = "tests/ends/test_deadlines.py::"
-NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
 
 @dataclass(frozen=True)
