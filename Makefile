@@ -9,8 +9,12 @@ SPEC ?= ../shared/conformance/wire.json
 
 # How often `make forks` runs each case.
 RUNS ?= 200
+# The document whose rows `make mutants` writes anew, such as docs/proof.md.
+WRITE ?=
+# Tests on planted defects that run at a time.
+MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks clean
+.PHONY: test lint demo conformance forks mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +33,9 @@ test: $(STAMP)
 forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
 	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 conformance: $(STAMP)
 	@if [ -z "$$WHISPERR_SPEC_PATH" ]; then \

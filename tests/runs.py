@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 #: How often each case runs; `make forks RUNS=200` raises it.
 RUNS = int(os.environ.get("WHISPERR_RUNS", "5"))
+#: How long a script may run before it counts as hanging.
+SECONDS = float(os.environ.get("LAB_SECONDS", "30"))
 repeated = pytest.mark.parametrize("run", range(RUNS))
 over_http_and_tls = pytest.mark.parametrize("server", ["http", "https"], indirect=True)
 
@@ -95,7 +97,7 @@ def run_script(
     folder: Path,
     script: str,
     *args: str,
-    seconds: float = 30,
+    seconds: float = SECONDS,
     url: str | None = None,
     python: tuple[str, ...] = (),
     wrapper: tuple[str, ...] = (),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,8 +17,10 @@ from whisperr._fork import ForkedAway, Owner, ProcessLocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+PACKAGE = str(Path(_fork.__file__).parent)
 forks = pytest.mark.parametrize("fork", [os_fork, raw_fork])
 
 
@@ -210,3 +213,32 @@ def test_ten_thousand_locals_cost_a_fork_nothing() -> None:
     for here in locals_:
         here.get()
     assert in_child(lambda: _fork._generation) == before + 1
+
+
+def test_the_hook_does_as_much_for_thousands_as_for_one() -> None:
+    """Counted in lines of the package that a child runs before anyone uses a client there."""
+    assert _lines_of_the_hook([local()]) == _lines_of_the_hook([local() for _ in range(3000)]) > 0
+
+
+def _lines_of_the_hook(locals_: list[ProcessLocal[Value]]) -> int:
+    for here in locals_:
+        here.get()
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        lines += event == "line"
+        return trace
+
+    def traced_fork() -> int:
+        sys.settrace(trace)
+        try:
+            return os_fork()
+        finally:
+            sys.settrace(None)
+
+    count: int = in_child(lambda: lines, traced_fork)
+    assert lines == 0, "The parent runs no hook."
+    return count

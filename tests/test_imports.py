@@ -151,14 +151,25 @@ FOREIGN = [
 
 def test_the_import_pulls_in_no_framework_and_a_construction_starts_no_thread() -> None:
     script = (
-        "import json, sys, threading, _thread, os, whisperr\n"
+        "import _thread, json, sys\n"
+        "started = []\n"
+        "def recorded(start):\n"
+        "    return lambda *arguments, **keywords: (\n"
+        "        started.append(start.__name__), start(*arguments, **keywords))[1]\n"
+        "for name in ('start_new_thread', 'start_joinable_thread'):\n"
+        "    if hasattr(_thread, name):\n"
+        "        setattr(_thread, name, recorded(getattr(_thread, name)))\n"
+        "import whisperr\n"
         "client = whisperr.Whisperr('wrk_test', base_url='http://127.0.0.1:1')\n"
-        "print(json.dumps([sorted(sys.modules), threading.active_count(), _thread._count()]))\n"
+        "modules, before = sorted(sys.modules), list(started)\n"
+        "client.track('user', 'something_happened')\n"
+        "print(json.dumps([modules, before, started]))\n"
+        "client.shutdown(0)\n"
     )
-    modules, threads, raw_threads = json.loads(run_python("-c", script))
+    modules, before, after = json.loads(run_python("-c", script))
     assert [name for name in FOREIGN if name in modules] == []
-    assert threads == 1
-    assert raw_threads == 0
+    assert before == []
+    assert after == ["start_new_thread"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="there is no /proc")

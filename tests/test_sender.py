@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from harness import wait_until
 from interruptions import gusts
 from whisperr import Whisperr, WhisperrError
 
@@ -75,3 +77,51 @@ def test_a_flush_without_time_begins_the_delivery(server: LocalServer, api_key: 
     while not client.stats().delivered:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_operations_between_the_last_look_and_the_pause_start_a_delivery(
+    server: LocalServer, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender decided to wait for more while a thread queued what it would wait for."""
+    client = Whisperr(api_key, base_url=server.url, flush_interval=100_000, flush_at=3)
+    loop = client._local.get()._loop
+    pause = loop._pause
+
+    def late(seconds: float) -> None:
+        while client.stats().accepted < 3:
+            client.track("u", "happened")
+        pause(seconds)
+
+    monkeypatch.setattr(loop, "_pause", late)
+    client.track("u", "happened")
+    wait_until(lambda: server.counts(api_key)["events"] == 3)
+
+
+def test_a_refusal_alone_starts_the_sender_which_reports_it(
+    server: LocalServer, api_key: str
+) -> None:
+    errors: list[WhisperrError] = []
+    client = new_client(server, api_key, on_error=errors.append)
+    client.track("", "refused")
+    wait_until(lambda: [error.reason for error in errors] == ["invalid"])
+
+
+def test_a_sender_whose_start_a_signal_handler_ended_is_started_later(
+    server: LocalServer, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = _thread.start_new_thread
+
+    def struck(*_: object) -> NoReturn:
+        monkeypatch.setattr("_thread.start_new_thread", start)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("_thread.start_new_thread", struck)
+    client = Whisperr(api_key, base_url=server.url, flush_interval=0, flush_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        client.track("u", "struck")
+
+    def delivered() -> bool:
+        client.track("u", "happened")
+        return client.stats().delivered > 1
+
+    wait_until(delivered)

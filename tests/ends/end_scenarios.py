@@ -106,6 +106,16 @@ def with_client() -> None:
     lab.record_stats(client)
 
 
+def in_the_middle_of_an_exchange() -> None:
+    """The sender thread waits for an answer when the process ends."""
+    client = _loaded(flush_at=EVENTS)
+    deadline = time.monotonic() + 10
+    while not client.stats().in_flight:
+        assert time.monotonic() < deadline, "The sender took nothing."
+        time.sleep(0.001)
+    lab.record_stats(client)
+
+
 def idle_end_then_exit() -> None:
     """The sender thread has ended for want of work; what comes later is delivered at the exit."""
     client = lab.client(flush_interval=0.1, flush_at=10_000)

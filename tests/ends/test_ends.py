@@ -54,6 +54,15 @@ def test_everything_queued_is_delivered_at_the_end(
     result.assert_exactly_once(operations, status)
 
 
+def test_an_exit_waits_for_the_sender_whose_answer_is_slow(
+    server: LocalServer, api_key: str, tmp_path: Path
+) -> None:
+    """The identify is a second request: it is never sent where the first is not waited for."""
+    server.fault(key=api_key, times=1, action="delay", delay=0.5)
+    result = run_script(server, api_key, tmp_path, SCRIPT, "in_the_middle_of_an_exchange")
+    result.assert_exactly_once(50)
+
+
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize(
     "scenario", ["two_clients", "two_clients_the_hanging_one_first", "two_clients_flushed"]

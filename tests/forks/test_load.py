@@ -28,12 +28,13 @@ SCRIPT = "forks/load_scenarios.py"
 PROCESSES = sum(CHILDREN**generation for generation in range(GENERATIONS))
 
 
+@pytest.mark.timeout(240)  # over TLS, where children that hang are waited for
 @repeated
 @over_http_and_tls
 def test_three_generations_fork_while_four_threads_track_and_a_request_is_under_way(
     server: LocalServer, api_key: str, tmp_path: Path, run: int
 ) -> None:
-    result = run_script(server, api_key, tmp_path, SCRIPT, "family", str(run), seconds=60)
+    result = run_script(server, api_key, tmp_path, SCRIPT, "family", str(run), seconds=150)
     forks = result.lines("mid_request")
     assert len(forks) == PROCESSES - 1
     assert all(fork["in_flight"] for fork in forks)

@@ -120,6 +120,20 @@ def flush_after_our_hook_and_a_log_handler_tracks() -> None:
     client()
 
 
+def flush_of_what_is_left_and_a_log_handler_tracks() -> None:
+    atexit.register(_flush_what_is_left)
+    client(on_error=None)
+
+
+def _flush_what_is_left() -> None:
+    """The service refuses the key once, in the delivery inside track()."""
+    refuse_threads()
+    lab.track(clients[0])
+    assert clients[0].stats().queued == 1
+    log_to(clients[0])
+    assert clients[0].flush(timeout=5)
+
+
 def _track_and_flush() -> None:
     refuse_threads()
     lab.track(clients[0])

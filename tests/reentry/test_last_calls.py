@@ -75,6 +75,16 @@ def test_what_a_log_handler_tracks_in_a_flush_after_the_last_delivery_is_deliver
 
 
 @repeated
+def test_what_a_log_handler_tracks_in_a_flush_of_what_was_left_is_delivered(
+    server: LocalServer, api_key: str, tmp_path: Path, run: int
+) -> None:
+    server.fault(key=api_key, times=1, action="status", status=401)
+    scenario = "flush_of_what_is_left_and_a_log_handler_tracks"
+    result = run_script(server, api_key, tmp_path, SCRIPT, scenario)
+    result.assert_exactly_once(2)
+
+
+@repeated
 def test_a_thread_that_outlives_the_main_one_is_served_although_none_can_be_started(
     server: LocalServer, api_key: str, tmp_path: Path, run: int
 ) -> None:

@@ -1,0 +1,70 @@
+"""What a client owns in one process: made late, counted one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+
+from runs import over_http_and_tls
+from test_adapter import Probe
+from whisperr import Stats, Whisperr
+from whisperr._options import Options
+from whisperr._process import ProcessState
+
+if TYPE_CHECKING:
+    import pytest
+
+    from harness import LocalServer
+
+
+@over_http_and_tls
+def test_the_first_delivery_makes_the_session_and_the_tls_context(
+    server: LocalServer, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the construction nor track() does: gevent may patch, or the process fork, first."""
+    if server.bundle:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.bundle)
+    sessions: list[requests.Session] = []
+
+    def make_session() -> requests.Session:
+        sessions.append(requests.Session())
+        return sessions[-1]
+
+    probe = Probe(monkeypatch)
+    client = Whisperr(api_key, base_url=server.url, session_factory=make_session, flush_interval=0)
+    assert (len(sessions), probe.made) == (0, 0)
+    client.track("u", "happened")
+    assert (len(sessions), probe.made) == (0, 0)
+    assert client.flush()
+    assert (len(sessions), probe.made) == (1, 1 if server.bundle else 0)
+
+
+def test_each_number_is_recorded_and_none_is_computed_from_the_others() -> None:
+    """So that an operation that came to no outcome unbalances them."""
+    state = ProcessState(Options(api_key="wrk_test"))
+    counters = state._counters
+    recorded = {
+        "called": counters.called,
+        "accepted": counters.accepted,
+        "delivered": counters.delivered,
+        **{f"refused {reason}": counter for reason, counter in counters.refused.items()},
+        **{f"dropped {reason}": counter for reason, counter in counters.dropped.items()},
+    }
+    for name, counter in recorded.items():
+        before = _numbers(state.stats())
+        counter.advance("x")
+        changed = _numbers(state.stats()) - before
+        assert changed == {(name, counter.value)}
+
+
+def _numbers(stats: Stats) -> set[tuple[str, int]]:
+    return {
+        ("called", stats.called),
+        ("accepted", stats.accepted),
+        ("delivered", stats.delivered),
+        ("queued", stats.queued),
+        ("in flight", stats.in_flight),
+        *((f"refused {reason}", count) for reason, count in stats.refused.items()),
+        *((f"dropped {reason}", count) for reason, count in stats.dropped.items()),
+    }
