@@ -342,7 +342,7 @@ def test_thousands_of_interruptions_lose_and_double_nothing(max_size: int) -> No
     assert traffic.queue.accepted > 5000
 
 
-@pytest.mark.timeout(300)  # thousands of runs
+@pytest.mark.timeout(300)
 def test_every_single_interruption_leaves_the_accounts_balanced() -> None:
     """Not only their sum at the end, where two mistakes could hide each other."""
     traffic = Traffic(OperationQueue, 10)

@@ -54,6 +54,9 @@ HELD = (
 )
 DROPPED = "tests/test_many_clients.py::"
 LAST_CALLS = "tests/reentry/test_last_calls.py::"
+LAST_REPORT = (
+    LAST_CALLS + "test_a_report_of_the_last_delivery_neither_feeds_itself_nor_prolongs_the_end"
+)
 REENTRY = "tests/reentry/test_reentry.py::"
 SIGNALS = "tests/reentry/test_signals.py::"
 DROPPED_IN_CHILD = (
@@ -71,6 +74,7 @@ POISON = (
 )
 SENDER = "tests/test_sender.py::"
 DEADLINES = "tests/ends/test_deadlines.py::"
+NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
 
 @dataclass(frozen=True)
@@ -1334,6 +1338,42 @@ import weakref
             ),
         ),
         (FLUSH_IN_HANDLER + "[flush_in_an_inline_delivery-False]",),
+    ),
+    Defect(
+        "a flush in on_error waits for the report that it is in",
+        (12,),
+        (
+            (
+                "_sender.py",
+                "        return self._token.mine() or self._loop.reporting()\n",
+                "        return self._token.mine()\n",
+            ),
+        ),
+        (LAST_REPORT + "[on_error_flushes]",),
+    ),
+    Defect(
+        "the exit's wait for a sender has no deadline",
+        (12,),
+        (
+            (
+                "_sender.py",
+                "            while not waiter.over():\n",
+                "            while not waiter.finished:\n",
+            ),
+        ),
+        (NEVER_ANSWERS + "[in_exchange-http]",),
+    ),
+    Defect(
+        "an exchange at the exit may take longer than the exit",
+        (12,),
+        (
+            (
+                "_loop.py",
+                "self._step(min(now + self._request_timeout, waiter.deadline))",
+                "self._step(now + self._request_timeout)",
+            ),
+        ),
+        (NEVER_ANSWERS + "[none-http]",),
     ),
     Defect(
         "connecting has a timeout of its own",
