@@ -34,6 +34,7 @@ client: Whisperr
 
 def family(generation: int = 1) -> None:
     """Each process tracks from four threads and forks meanwhile; so do its children."""
+    lab.note("born", pid=os.getpid(), generation=generation)
     random.seed(f"{sys.argv[2]} {os.getpid()}")
     threads = _tracking_threads(EACH)
     children = []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import LocalServer
+    from runs import Result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
@@ -46,10 +47,16 @@ def test_three_generations_fork_while_four_threads_track_and_a_request_is_under_
         return
     seconds = SHUTDOWN_TIMEOUT + 0.5
     result.assert_exactly_once_but_for_openssl(len(calls), seconds)
-    stalled, hung = len(result.lines("reports")), len(result.lines("hung"))
-    print(
-        f"{PROCESSES - 1} forks, {stalled} hung in OpenSSL and ended in time, {hung} in its cleanup"
-    )
+    _tell_by_generation(result)
+
+
+def _tell_by_generation(result: Result) -> None:
+    for generation in range(2, GENERATIONS + 1):
+        born = {p["pid"] for p in result.lines("born") if p["generation"] == generation}
+        stalled, hung = (
+            len(born & {line["pid"] for line in result.lines(name)}) for name in ("reports", "hung")
+        )
+        print(f"Generation {generation}: {stalled} ended in time, {hung} hung in OPENSSL_cleanup")
 
 
 @repeated
