@@ -7,8 +7,11 @@ import json
 import os
 import select
 import signal
+import threading
+import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +31,29 @@ def raw_fork() -> int:
     """The fork of the C library, behind the interpreter's back: no hook runs."""
     pid: int = ctypes.PyDLL(None).fork()
     return pid
+
+
+def wait_until_others_block(seconds: float = SECONDS) -> None:
+    """Until every other thread is blocked in a system call: it had the GIL for the taking."""
+    deadline = time.monotonic() + seconds
+    quiet = 0
+    while quiet < 5:
+        assert time.monotonic() < deadline, "Some other thread goes on running."
+        time.sleep(0.001)
+        quiet = quiet + 1 if all(_is_asleep(task) for task in _other_tasks()) else 0
+
+
+def _other_tasks() -> list[Path]:
+    tasks = Path("/proc/self/task")  # elsewhere than on Linux nothing is known of them
+    here = str(threading.get_native_id())
+    return [task for task in tasks.iterdir() if task.name != here] if tasks.exists() else []
+
+
+def _is_asleep(task: Path) -> bool:
+    try:
+        return (task / "stat").read_text().rpartition(") ")[2].startswith("S")
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has ended
 
 
 def in_child(work: Callable[[], Any], fork: Callable[[], int] = os_fork) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import sys
@@ -10,7 +9,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
+import forked
 import lab
+from forked import wait_until_others_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,8 +142,8 @@ def _raw_fork() -> int:
     while not loop.idle:  # set right before the sender waits for operations
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    time.sleep(0.02)  # gives up the GIL, so that the sender comes to its wait
-    return int(ctypes.PyDLL(None).fork())  # PyDLL keeps the GIL, as uWSGI does
+    wait_until_others_block()
+    return forked.raw_fork()
 
 
 # --- multiprocessing ------------------------------------------------------------------------

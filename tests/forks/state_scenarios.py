@@ -20,13 +20,12 @@ import threading
 import time
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 import lab
-from forked import raw_fork
+from forked import raw_fork, wait_until_others_block
 from whisperr import _connection, _delivery, _loop, _waiter
 
 if TYPE_CHECKING:
@@ -288,7 +287,7 @@ def main(state: str, fork: str, seed: str) -> None:
         _loop_of(client).wake()
     _wait_until(lambda: hold.stay)
     if fork == "raw_fork":
-        _wait_until_others_block()
+        wait_until_others_block()
     else:
         time.sleep(random.uniform(0, 0.003))  # the instant is seeded, too
     stay = hold.stay
@@ -319,23 +318,6 @@ def _wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "The state was not reached."
         time.sleep(0.001)
-
-
-def _wait_until_others_block() -> None:
-    """Until every other thread is blocked in a system call: it had the GIL for the taking."""
-    quiet = 0
-    while quiet < 5:
-        time.sleep(0.001)
-        quiet = quiet + 1 if all(_is_asleep(task) for task in _other_tasks()) else 0
-
-
-def _other_tasks() -> list[Path]:
-    tasks = Path("/proc/self/task").iterdir()
-    return [task for task in tasks if int(task.name) != threading.get_native_id()]
-
-
-def _is_asleep(task: Path) -> bool:
-    return (task / "stat").read_text().rpartition(") ")[2].startswith("S")
 
 
 if __name__ == "__main__":
