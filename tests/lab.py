@@ -53,7 +53,7 @@ def note(kind: str, **values: Any) -> None:
     _append(kind, {"at": time.monotonic(), **values})
 
 
-def wait_for(child: int, seconds: float = 10.0) -> None:
+def wait_for(child: int, seconds: float = 15.0) -> None:
     """Wait until a forked child ended, and note its status; one that hangs is examined."""
     status = status_of(child, seconds)
     if status is None:

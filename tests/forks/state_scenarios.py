@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from whisperr import Whisperr
 
 SECONDS = 10.0
+SHUTDOWN_TIMEOUT = 5.0
 #: What some library imports only when it needs it.
 LATE_MODULES = ("encodings.idna", "stringprep", "netrc", "http.cookies", "socks", "unittest.mock")
 
@@ -307,9 +308,11 @@ def _live_as_child(state: str) -> None:
     if state == "logging_lock":
         client.track("", "refused")  # is logged
     lab.record_stats(client)
+    lab.note("ending", pid=os.getpid())
     if random.random() < 0.5:
         sys.exit(0)
-    client.flush(timeout=SECONDS)
+    with client.delivering():
+        pass
     os._exit(0)
 
 
@@ -321,7 +324,7 @@ def _wait_until(condition: Callable[[], object]) -> None:
 
 
 if __name__ == "__main__":
-    options: dict[str, Any] = {"flush_interval": 30}
+    options: dict[str, Any] = {"flush_interval": 30, "shutdown_timeout": SHUTDOWN_TIMEOUT}
     if sys.argv[1] == "pool_queue_lock":
         options["session_factory"] = own_session
     if sys.argv[1] == "logging_lock":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from forks.state_scenarios import SHUTDOWN_TIMEOUT
 from runs import over_http_and_tls, repeated, run_script
 
 if TYPE_CHECKING:
@@ -55,5 +56,8 @@ def test_every_operation_arrives_exactly_once_whatever_was_held_at_the_fork(
         server.fault(key=api_key, times=1, **FAULTS[state])
     result = run_script(server, api_key, tmp_path, SCRIPT, state, fork, str(run))
     assert [line["held"] for line in result.lines("held")] == [True], result.output
-    first = state in ("manager_lock", "pool_queue_lock")
-    result.assert_exactly_once(5 + first)
+    tracked = 5 + (state in ("manager_lock", "pool_queue_lock"))
+    if state == "malloc" and server.bundle:  # nothing is held: the sender may be inside OpenSSL
+        result.assert_exactly_once_but_for_openssl(tracked, SHUTDOWN_TIMEOUT + 0.5)
+    else:
+        result.assert_exactly_once(tracked)

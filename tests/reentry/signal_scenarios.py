@@ -214,7 +214,8 @@ def _shut_down_inside_track(client: Whisperr) -> None:
         count(frame)
         if interrupted > before:
             client.shutdown(timeout=5)
-        ring_soon()
+        if client.ready:  # no alarm is left for the end of the interpreter
+            ring_soon()
 
     signal.signal(signal.SIGALRM, handler)
     ring_soon()
