@@ -124,6 +124,8 @@ def run_script(
         except subprocess.TimeoutExpired:
             _dump_and_kill(process)
             pytest.fail(f"{command} hung.\n{(folder / 'output').read_text()}")
+        finally:
+            _kill_group(process.pid)  # also orphans, whose parent hung and was killed
     ended_at = time.monotonic()
     journal = folder / "journal"
     tracked = (
@@ -140,9 +142,13 @@ def _dump_and_kill(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGABRT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(5)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process.pid)
     process.wait()
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError, AttributeError):  # there are no groups on Windows
+        os.killpg(group, signal.SIGKILL)
 
 
 def _differences(ledger: Ledger) -> str:
