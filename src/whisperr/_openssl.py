@@ -28,7 +28,7 @@ _ENOUGH = 50_000
 _EXTENSIONS = bytes.fromhex("002b0002030400330024001d002009") + bytes(31)
 _TLS_AES_256_GCM_SHA384 = b"\x13\x02"
 
-#: The process in which no lock of OpenSSL's is known to be one that a fork copied held.
+#: The process in which OpenSSL's locks are known to be free: no fork copied one held.
 _proven = identity()
 
 

@@ -35,7 +35,10 @@ def test_an_exit_takes_at_most_a_second_more_when_the_service_answers_within_100
     server.fault(action="delay", delay=0.1, times=None, key=api_key)
     result = run_script(server, api_key, tmp_path, SCRIPT, sender)
     result.assert_exactly_once(OPERATIONS)
-    again = lambda folder: run_script(server, api_key, folder, SCRIPT, sender)  # noqa: E731
+
+    def again(folder: Path) -> Result:
+        return run_script(server, api_key, folder, SCRIPT, sender)
+
     assert_in_time(result, teardown + 1.0, again)
 
 
