@@ -191,6 +191,7 @@ def test_before_send_changes_and_discards(
         "too_large": 0,
         "before_send": 1,
         "discarded": 1,
+        "master": 0,
     }
 
 

@@ -9,6 +9,7 @@ import requests
 from runs import over_http_and_tls
 from test_adapter import Probe
 from whisperr import Stats, Whisperr
+from whisperr._handover import Handover
 from whisperr._options import Options
 from whisperr._process import ProcessState
 
@@ -42,7 +43,7 @@ def test_the_first_delivery_makes_the_session_and_the_tls_context(
 
 def test_each_number_is_recorded_and_none_is_computed_from_the_others() -> None:
     """So that an operation that came to no outcome unbalances them."""
-    state = ProcessState(Options(api_key="wrk_test"))
+    state = ProcessState(Options(api_key="wrk_test"), Handover())
     counters = state._counters
     recorded = {
         "called": counters.called,

@@ -312,10 +312,11 @@ class NaiveQueue(OperationQueue):
 
     __slots__ = ()
 
-    def append(self, operation: Operation) -> None:
-        next(iter(self._counters.called))
-        number = next(iter(self._counters.accepted))
-        self._entries.append((operation, number))
+    def append(self, *operations: Operation) -> None:
+        for operation in operations:
+            next(iter(self._counters.called))
+            number = next(iter(self._counters.accepted))
+            self._entries.append((operation, number))
         while len(self._entries) > self._max_size:
             oldest = self._entries.popleft()
             self._counters.dropped["overflow"].advance([oldest])

@@ -20,7 +20,8 @@ ORDER = [
     "channel",
     "_fork",
     "_stack",
-    "_hosts",
+    "_uwsgi",
+    "_threads",
     "_encoding",
     "_options",
     "_arguments",
@@ -38,11 +39,14 @@ ORDER = [
     "_delivery",
     "_schedule",
     "_waiter",
+    "_handover",
     "_token",
     "_exit",
+    "_hosts",
     "_inline",
     "_loop",
     "_sender",
+    "_result",
     "_process",
     "_client",
     "__init__",
@@ -52,7 +56,8 @@ ORDER = [
 ROOMS = {
     "_fork": {"fork", "forkpty", "getpid", "register_at_fork"},
     "_exit": {"atexit", "Finalize"},
-    "_hosts": {"start_new_thread"},
+    "_threads": {"start_new_thread"},
+    "_uwsgi": {"worker_id", "masterpid"},
 }
 #: What only these modules may import.
 IMPORTERS = {
@@ -64,7 +69,7 @@ IMPORTERS = {
     "logging": {"_reporter"},
     "orjson": {"_encoding"},
     "atexit": {"_exit"},
-    "_thread": {"_hosts", "_token", "_waiter"},
+    "_thread": {"_threads", "_token", "_waiter"},
     "fastapi": set(),
     "uvicorn": set(),
     "rich": set(),

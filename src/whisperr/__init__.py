@@ -1,7 +1,7 @@
 """Report what happens to your users to Whisperr, from Python backends that fork."""
 
-from ._client import Whisperr, after_fork, flush_all
-from ._process import FlushResult
+from ._client import Whisperr, after_fork, before_exit, flush_all
+from ._result import FlushResult
 from ._stats import ProcessInfo, Stats
 from ._version import VERSION
 from .billing import BillingEvent
@@ -20,5 +20,6 @@ __all__ = [
     "WhisperrError",
     "__version__",
     "after_fork",
+    "before_exit",
     "flush_all",
 ]

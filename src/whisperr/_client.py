@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import _exit
 from ._fork import ProcessLocal
+from ._handover import Handover
+from ._hosts import Wiring
 from ._operation import Encoder, Refusal
 from ._options import OptionArguments, Options
-from ._process import FlushResult, ProcessState
+from ._process import ProcessState
+from ._result import FlushResult
 from ._schedule import NEVER
 
 if TYPE_CHECKING:
@@ -54,10 +57,12 @@ class Whisperr:
     def _configure(self, options: Options) -> None:
         self._options = options
         self._encoder = Encoder(options.app_version, options.before_send)
-        self._local = ProcessLocal(lambda: ProcessState(options), _exit.adopt)
+        self._handover = handover = Handover()
+        self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)
         _clients.add(self)
         if not options.disabled:
             _exit.register()
+            _wiring.connect()
 
     def track(
         self,
@@ -160,8 +165,12 @@ class Whisperr:
         Returns:
             True when all was delivered; with counts.
         """
-        process = None if self._options.disabled else self._local.peek()
+        process = None if self._options.disabled else self._holding()
         return FlushResult() if process is None else process.flush(timeout)
+
+    def _holding(self) -> ProcessState | None:
+        """The state where there may be something in it."""
+        return self._local.get() if self._handover.offered else self._local.peek()
 
     def shutdown(self, timeout: float | None = None) -> FlushResult:
         """Accept nothing more in this process and deliver what is left.
@@ -174,6 +183,18 @@ class Whisperr:
         if self._options.disabled:
             return FlushResult()
         return self._local.get().shutdown(timeout)
+
+    def before_exit(self, timeout: float | None = None) -> FlushResult:
+        """`flush` for a host's hook that says the process is about to end.
+
+        Hooks that come after it, the interpreter's end included, do not wait once more for a
+        service that took nothing meanwhile. Where the process goes on, nothing has changed.
+
+        Args:
+            timeout: seconds at most; None is the option ``shutdown_timeout``.
+        """
+        process = None if self._options.disabled else self._holding()
+        return FlushResult() if process is None else _before_exit([process], timeout)
 
     async def aflush(self, timeout: float | None = 10.0) -> FlushResult:
         """`flush` without blocking the event loop."""
@@ -266,9 +287,28 @@ def flush_all(timeout: float | None = 10.0) -> FlushResult:
         timeout: seconds at most for all together; None waits as `Whisperr.flush` does.
     """
     deadline = NEVER if timeout is None else time.monotonic() + timeout
-    states = [state for state in _exit.of_this_process() if isinstance(state, ProcessState)]
-    waiting = [(state, state.start(deadline)) for state in states]  # all at once
+    waiting = [(state, state.start(deadline)) for state in _states()]  # all at once
     results = (state.finish(waiter) for state, waiter in _exit.in_turn(waiting))
+    return sum(results, FlushResult())
+
+
+def before_exit(timeout: float | None = None) -> FlushResult:
+    """`Whisperr.before_exit` for every client within one timeout; for the hooks of hosts.
+
+    Args:
+        timeout: seconds at most for all together; None is the largest ``shutdown_timeout`` of
+            the clients that hold something.
+    """
+    return _before_exit(_states(), timeout)
+
+
+def _before_exit(states: Sequence[ProcessState], timeout: float | None) -> FlushResult:
+    working = [state for state in states if state.has_work()]
+    if timeout is None:
+        timeout = max((state.shutdown_timeout for state in working), default=0.0)
+    deadline = time.monotonic() + timeout
+    waiting = [(state, state.start(deadline, at_exit=True)) for state in working]
+    results = (state.before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
     return sum(results, FlushResult())
 
 
@@ -276,3 +316,24 @@ def after_fork() -> None:
     """`Whisperr.after_fork` for every client; for the post-fork hooks of hosts."""
     for client in list(_clients):
         client.after_fork()
+
+
+def _states() -> list[ProcessState]:
+    return [state for state in _exit.of_this_process() if isinstance(state, ProcessState)]
+
+
+def _begin(state: ProcessState) -> None:
+    """A state is the one of its process; again where someone's exception interrupted this."""
+    _exit.adopt(state)
+    _wiring.connect()
+    state.take_over()
+
+
+def _take_over() -> None:
+    """In a worker of uWSGI's, for every client that its master used."""
+    for client in list(_clients):
+        if client._handover.offered:
+            client._local.get().take_over()
+
+
+_wiring = Wiring(after_fork, _take_over, before_exit)

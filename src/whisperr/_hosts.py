@@ -1,61 +1,129 @@
-"""What hosts that are already imported, and the interpreter, ask for; imports none of them."""
+"""Wiring of hosts that are already imported: uWSGI's slots, Celery's signals.
+
+Done when a client is made and again at its first use in each process, so that a module-level
+client needs no code of the application's.
+"""
 
 from __future__ import annotations
 
-import _thread
-import contextlib
+import importlib
 import sys
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from . import _exit, _uwsgi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+#: By it Celery tells that a receiver is connected already.
+_UID = "whisperr"
 
 
-def start_thread(run: Callable[[], None]) -> None:
-    """Start a thread without waiting until it runs, as `threading.Thread.start` would.
+class _Chained:
+    """Fills a slot that holds one function: calls the one that was there, then ours."""
 
-    Under gevent it is a greenlet, except where one of the threads of gevent's pool asks
-    for it: a greenlet there would run only while that thread waits for something.
+    def __init__(self, previous: Callable[[], object] | None, ours: Callable[[], object]) -> None:
+        self._previous = previous
+        self._ours = ours
 
-    Raises:
-        RuntimeError: where no thread can be started.
+    def __call__(self) -> None:
+        try:
+            if self._previous is not None:
+                self._previous()
+        finally:
+            self._ours()
+
+
+class Wiring:
+    """Connects this process's exit hook, and what a fork asks for, to the host.
+
+    Args:
+        after_fork: looks for a fork.
+        take_over: in a worker of uWSGI's, has what the master queued delivered.
+        before_exit: delivers where the process may go on all the same.
     """
-    start = _thread.start_new_thread
-    if in_gevent_pool():
-        start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
-    start(run, ())
+
+    def __init__(
+        self,
+        after_fork: Callable[[], None],
+        take_over: Callable[[], None],
+        before_exit: Callable[[], object],
+    ) -> None:
+        self._after_fork = after_fork
+        self._take_over = take_over
+        self._before_exit = before_exit
+        self._signals: Any = None
+
+    def connect(self) -> None:
+        """Connect to the host that is there, if it is not done yet."""
+        uwsgi = _uwsgi.host()
+        if uwsgi is not None:
+            self._connect_uwsgi(uwsgi)
+        signals = sys.modules.get("celery.signals")
+        if signals is not None and signals is not self._signals:
+            self._connect_celery(signals)
+
+    def _connect_uwsgi(self, uwsgi: Any) -> None:
+        if _uwsgi.only_forks():
+            self._join_post_fork(uwsgi)
+        _chain(uwsgi, "atexit", self._at_uwsgi_exit)
+
+    def _join_post_fork(self, uwsgi: Any) -> None:
+        decorators = _decorators(uwsgi)
+        if decorators is None:
+            _chain(uwsgi, "post_fork_hook", self._take_over)
+        elif self._take_over not in decorators.postfork_chain:
+            decorators.postfork_chain.append(self._take_over)
+
+    def _at_uwsgi_exit(self) -> None:
+        self._take_over()
+        _exit.run_exit_hook()
+
+    def _connect_celery(self, signals: Any) -> None:
+        hooks = {
+            "worker_process_init": self._at_child_start,
+            "worker_process_shutdown": self._at_child_exit,
+            "worker_shutdown": self._at_worker_shutdown,
+        }
+        if not all(hasattr(signals, name) for name in hooks):
+            return  # another thread is importing it
+        self._signals = signals  # first: a child inherits what is connected
+        for name, hook in hooks.items():
+            getattr(signals, name).connect(hook, weak=False, dispatch_uid=_UID)
+
+    def _at_child_start(self, **_: object) -> None:
+        self._after_fork()  # with the solo pool it is the main process, which changes nothing
+
+    def _at_child_exit(self, **_: object) -> None:
+        _exit.run_exit_hook()  # os._exit() comes next
+
+    def _at_worker_shutdown(self, **_: object) -> None:
+        self._before_exit()  # a reload replaces the process without an exit handler
 
 
-def end_thread() -> None:
-    """Give back what a host made for the calling thread, which is about to end.
+def _chain(uwsgi: Any, slot: str, ours: Callable[[], object]) -> None:
+    previous = getattr(uwsgi, slot, None)
+    if not isinstance(previous, _Chained):
+        setattr(uwsgi, slot, _Chained(previous, ours))
 
-    A thread that holds a hub of gevent's at the end of the interpreter crashes it.
+
+def _decorators(uwsgi: Any) -> Any:
+    """uwsgidecorators, None where it cannot be imported: without a master, for instance.
+
+    Imported before the application does: its import takes the slot of post-fork hooks.
     """
-    if in_gevent_pool():
-        sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
-
-
-@contextlib.contextmanager
-def stand_in_forgotten() -> Iterator[None]:
-    """Have threading forget the object that a log record makes of the calling thread.
-
-    threading did not start the sender thread. A fork there turns that object into the child's
-    main thread, whose end fails (CPython before 3.11.8 and 3.12.2).
-    """
-    active: dict[int, object] = threading._active  # type: ignore[attr-defined]
-    here = _thread.get_ident()
-    known = here in active
+    name = "uwsgidecorators"
+    if name in sys.modules:
+        return sys.modules[name]
+    slots = ("post_fork_hook", "spooler", "mule_msg_hook")
+    before = {slot: getattr(uwsgi, slot) for slot in slots if hasattr(uwsgi, slot)}
     try:
-        yield
-    finally:
-        if not known:
-            active.pop(here, None)
-
-
-def in_gevent_pool() -> bool:
-    """Whether this is a real thread under gevent; its sockets cannot be closed after its end."""
-    gevent, monkey = sys.modules.get("gevent"), sys.modules.get("gevent.monkey")
-    if gevent is None or monkey is None or not monkey.is_module_patched("threading"):
-        return False
-    return not gevent.get_hub().main_hub
+        decorators = importlib.import_module(name)
+    except Exception:  # noqa: BLE001 - it raises plain exceptions
+        return None
+    earlier = before.pop("post_fork_hook", None)
+    if earlier is not None:
+        decorators.postfork_chain.append(earlier)
+    for slot, value in before.items():  # the application's own
+        setattr(uwsgi, slot, value)
+    return decorators

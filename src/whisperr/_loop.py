@@ -6,8 +6,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ._hosts import in_gevent_pool
 from ._schedule import NEVER, Schedule
+from ._threads import in_gevent_pool
 from ._transport import FAULTS
 from ._waiter import Flag, Waiter
 
@@ -149,6 +149,7 @@ class DeliveryLoop:
         now = time.monotonic()
         self._schedule.look(now, len(self._queue), self._queue.accepted)
         self._step(now + _INLINE_SECONDS)
+        self._serve()
         self.report()
 
     def _look(self) -> float:
@@ -161,13 +162,19 @@ class DeliveryLoop:
         if self._schedule.look(now, len(self._queue), self._queue.accepted):
             self._look_for_stall(now)
         self._schedule.want(self._queue.accepted if self.closing else self._wanted)
+        self._serve()
+        return now
+
+    def _serve(self) -> None:
+        """Tell those who wait what became of it."""
         for waiter in list(self._waiters):
             self._schedule.want(waiter.mark)
-            if self._is_served(waiter) or self._is_hopeless(waiter):
+            if waiter.is_served(self._queue.oldest()):
                 waiter.finish()
+            elif self._is_hopeless(waiter):
+                waiter.give_up()
             if waiter.over():
                 self.remove(waiter)
-        return now
 
     def report(self) -> None:
         """Make the reports that wait."""
@@ -179,10 +186,6 @@ class DeliveryLoop:
                 self._reporter.say_once("threads", "environment", _THREADLESS)
         finally:
             self.busy = False
-
-    def _is_served(self, waiter: Waiter) -> bool:
-        oldest = self._queue.oldest()
-        return oldest is None or oldest >= waiter.mark
 
     def _is_hopeless(self, waiter: Waiter) -> bool:
         """Whether the retries are spent, or the next try comes after the deadline."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind = Literal["event", "identify"]
-Reason = Literal["invalid", "closed", "too_large", "before_send", "discarded"]
+Reason = Literal["invalid", "closed", "too_large", "before_send", "discarded", "master"]
 
 MAX_OPERATION_BYTES = 256 * 1024
 

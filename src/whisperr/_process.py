@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import _exit
+from . import _exit, _uwsgi
 from ._delivery import Delivery
 from ._fork import ForkedAway, ForkedInCallback, Owner
 from ._loop import DeliveryLoop
 from ._operation import Refusal
 from ._queue import OperationQueue
 from ._reporter import Reporter
+from ._result import FlushResult
 from ._schedule import NEVER
 from ._sender import Sender
 from ._stats import Counters, Stats, this_process
@@ -24,36 +24,12 @@ from ._waiter import Waiter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._handover import Handover
     from ._operation import Operation
     from ._options import Options
 
 
-@dataclass(frozen=True)
-class FlushResult:
-    """What a flush came to; true when nothing accepted before it is left or was lost.
-
-    Attributes:
-        delivered: operations delivered since the flush before.
-        dropped: operations dropped since the flush before.
-        queued: operations accepted before the call that are still undelivered.
-        timed_out: whether the time ran out, or the call could not wait (in a callback).
-    """
-
-    delivered: int = 0
-    dropped: int = 0
-    queued: int = 0
-    timed_out: bool = False
-
-    def __bool__(self) -> bool:
-        return not self.dropped and not self.queued
-
-    def __add__(self, other: FlushResult) -> FlushResult:
-        return FlushResult(
-            self.delivered + other.delivered,
-            self.dropped + other.dropped,
-            self.queued + other.queued,
-            self.timed_out or other.timed_out,
-        )
+_TOO_LATE = Refusal("master", "A uWSGI master that has forked its workers delivers nothing.")
 
 
 @contextmanager
@@ -72,10 +48,13 @@ def _children_return() -> Iterator[None]:
 class ProcessState:
     """Queue, sender, transport, counters and reporter of a client in one process."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, handover: Handover) -> None:
         self.owner = Owner()
         self.shutdown_timeout = options.shutdown_timeout
         self.closed = False
+        self._handover = handover
+        self._is_master = _uwsgi.is_master()
+        self._given_up: tuple[int, float] | None = None
         self._late_deadline: float | None = None
         self._left_before = 0
         self._seen = (0, 0)
@@ -93,16 +72,37 @@ class ProcessState:
 
     def settle_call(self, outcome: Operation | Refusal) -> None:
         """Queue an operation or count a refusal, and see that someone delivers or reports it."""
+        if self._is_master:
+            outcome = self._left_to_workers(outcome)
         if isinstance(outcome, Refusal):
             self._reporter.refuse(outcome)
         else:
             self._queue.append(outcome)
         self._see_to_delivery()
 
+    def _left_to_workers(self, outcome: Operation | Refusal) -> Operation | Refusal:
+        """A uWSGI master leaves what it queues before it forks to a worker, and takes no more."""
+        if isinstance(outcome, Refusal):
+            return outcome
+        if not _uwsgi.has_forked() and self._handover.offer(self._queue):
+            return outcome
+        self._handover.count_too_late()
+        return _TOO_LATE
+
+    def take_over(self) -> None:
+        """In a worker of uWSGI's: deliver what its master left, where no other worker does."""
+        takeover = self._handover.claim()
+        if takeover is None:
+            return
+        takeover.queue_into(self._queue)
+        self._reporter.inherit(takeover.too_late)
+        self._sender.begin(takeover)
+        self._see_to_delivery()
+
     def _see_to_delivery(self) -> None:
         if self._late_deadline is not None:
             self._deliver_late(self._late_deadline)
-        elif not self._sender.notify():
+        elif not (self._sender.notify() or _uwsgi.only_forks()):
             with _children_return():
                 self._sender.deliver_inline()
             _exit.keep(self)
@@ -133,6 +133,19 @@ class ProcessState:
         self.report_left()
         return result
 
+    def before_exit(self, waiter: Waiter) -> FlushResult:
+        """Wait for what start() asked for; hooks that come later wait no longer for the same."""
+        result = self.finish(waiter)
+        if result.queued:
+            self._given_up = (self._counters.delivered.value, waiter.deadline)
+        return result
+
+    def _patience(self) -> float:
+        """Until when an exit may wait: NEVER but where another hook waited and nothing moved."""
+        if self._given_up is None or self._counters.delivered.value > self._given_up[0]:
+            return NEVER
+        return self._given_up[1]
+
     def start(self, deadline: float, *, at_exit: bool = False) -> Waiter:
         """Have everything delivered that was accepted before; waits for nothing.
 
@@ -140,8 +153,11 @@ class ProcessState:
             deadline: monotonic time until which finish() will wait.
             at_exit: whether the process is ending, or this client is.
         """
+        deadline = min(deadline, self._patience()) if at_exit else deadline
         waiter = Waiter(self._queue.accepted, deadline, at_exit=at_exit)
-        if self.has_work() or self.closed:
+        if self._is_master and _uwsgi.has_forked():
+            waiter.finish()  # its workers have copies of what it holds
+        elif self.has_work() or self.closed:
             self._sender.begin(waiter)
         else:
             waiter.finish()

@@ -59,11 +59,11 @@ class OperationQueue:
         """How many operations were ever accepted: the number that the next one gets."""
         return self._counters.accepted.value
 
-    def append(self, operation: Operation) -> None:
-        """Accept an operation; drop the oldest where the queue is full. Takes no lock."""
+    def append(self, *operations: Operation) -> None:
+        """Accept operations; drop the oldest where the queue is full. Takes no lock."""
         counters = self._counters
-        # The operation comes first, see Counter.advance; itemgetter leaves the call's number out.
-        numbered = zip((operation,), counters.accepted, counters.called)  # noqa: B905
+        # The operations come first, see Counter.advance; itemgetter leaves the call's number out.
+        numbered = zip(operations, counters.accepted, counters.called)  # noqa: B905
         self._entries.extend(map(_entry, numbered))
         if len(self._entries) > self._max_size:
             self._drop_oldest()
@@ -87,6 +87,10 @@ class OperationQueue:
         """
         entries = [*self._batch, *self._entries.copy(), *self._batch]
         return len({number for _, number in entries if since <= number < before})
+
+    def entries(self) -> list[tuple[Operation, int]]:
+        """What is not settled, with the numbers; for a process that nobody delivers in."""
+        return [*self._batch, *self._entries]
 
     def take(self, count: int) -> Sequence[Operation]:
         """Move the oldest operations that may share a request into flight.

@@ -13,9 +13,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ._fork import ForkedInCallback
-from ._hosts import stand_in_forgotten
 from ._stack import is_inside
 from ._stats import REFUSAL_REASONS, Counters
+from ._threads import stand_in_forgotten
 from .errors import ErrorType, WhisperrError
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("whisperr")
 logger.addHandler(logging.NullHandler())
 
-#: Refusals that are counted and not reported: the caller asked for them.
-_SILENT = "discarded"
+#: Refusals that this process does not report: the caller asked for them, or a uWSGI master
+#: made them, which has nobody to report them; a worker does.
+_SILENT = ("discarded", "master")
 _MOST_EVENT_TYPES = 20
 _first = itemgetter(0)  # in C, as the rest of its line
 
@@ -54,6 +55,7 @@ class Reporter:
         self._recent: deque[Refusal] = deque(maxlen=100)
         self._reported = dict.fromkeys((*REFUSAL_REASONS, "overflow"), 0)
         self._said: set[str] = set()
+        self._late_in_master = 0
 
     def refuse(self, refusal: Refusal) -> None:
         """Count a call that queues nothing; reported later. Takes no lock, may be interrupted."""
@@ -62,14 +64,18 @@ class Reporter:
         counted = zip((refusal,), counters.called, counters.refused[refusal.reason])  # noqa: B905
         self._recent.extend(map(_first, counted))
 
+    def inherit(self, count: int) -> None:
+        """So many calls were refused by the uWSGI master that forked this worker."""
+        self._late_in_master += count
+
     @property
     def pending(self) -> bool:
         """Whether there is something to report."""
         refused = self._counters.refused
-        return self._overflowed() > 0 or any(
+        return self._overflowed() + self._late_in_master > 0 or any(
             refused[reason].value > self._reported[reason]
             for reason in REFUSAL_REASONS
-            if reason != _SILENT and not (reason == "closed" and self._reported[reason])
+            if reason not in _SILENT and not (reason == "closed" and self._reported[reason])
         )
 
     def _overflowed(self) -> int:
@@ -84,6 +90,7 @@ class Reporter:
         recent = [self._recent.popleft() for _ in range(len(self._recent))]
         for reason in REFUSAL_REASONS:
             self._report_refused(reason, [entry for entry in recent if entry.reason == reason])
+        self._report_of_master()
         count = self._overflowed()
         if count:
             self._reported["overflow"] += count
@@ -95,10 +102,21 @@ class Reporter:
                 reason="overflow",
             )
 
+    def _report_of_master(self) -> None:
+        count, self._late_in_master = self._late_in_master, 0
+        if count:
+            self.report(
+                "dropped",
+                f"{count} calls in the uWSGI master came after it had forked its workers. "
+                "Nothing can be delivered from there: track in a worker, a mule or a spooler.",
+                count=count,
+                reason="master",
+            )
+
     def _report_refused(self, reason: str, recent: list[Refusal]) -> None:
         before = self._reported[reason]
         now = self._reported[reason] = self._counters.refused[reason].value
-        if now == before or reason == _SILENT or (reason == "closed" and before):
+        if now == before or reason in _SILENT or (reason == "closed" and before):
             return
         detail = recent[-1].detail if recent else ""
         names = sorted({entry.event_type for entry in recent if entry.event_type})

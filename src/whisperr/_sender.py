@@ -13,11 +13,12 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
+from . import _uwsgi
 from ._exit import end_child
 from ._fork import ForkedAway, ForkedInCallback
-from ._hosts import end_thread, start_thread
 from ._inline import may_deliver_here
 from ._stack import is_inside
+from ._threads import end_thread, start_thread
 from ._token import Claim, Token
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Sender:
         now = time.monotonic()
         if now < self._starting_until or not self._owner.holds():
             return True
+        if _uwsgi.only_forks():
+            return False
         self._starting_until = now + _START_EXPIRES  # the thread itself takes the token
         state = self._state()
         try:

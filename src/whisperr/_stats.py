@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REFUSAL_REASONS = ("invalid", "closed", "too_large", "before_send", "discarded")
+REFUSAL_REASONS = ("invalid", "closed", "too_large", "before_send", "discarded", "master")
 DROP_REASONS = ("overflow", "rejected")
 
 

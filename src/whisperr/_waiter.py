@@ -58,8 +58,20 @@ class Waiter:
         """Whether there is nothing left to wait for."""
         return self.finished or time.monotonic() >= self.deadline
 
+    def is_served(self, oldest: int | None) -> bool:
+        """Whether all is settled.
+
+        Args:
+            oldest: the number of the oldest operation that is not, None where there is none.
+        """
+        return oldest is None or oldest >= self.mark
+
+    def give_up(self) -> None:
+        """It cannot be settled in time."""
+        self.finish()
+
     def finish(self) -> None:
-        """All is settled, or cannot be settled in time."""
+        """There is nothing left to wait for."""
         self.finished = True
         self._done.set()
 

@@ -24,7 +24,7 @@ LATE_IMPORTS = "tests/test_imports.py::test_a_refusal_and_a_name_that_nobody_kno
 TRANSPORT = "tests/test_transport.py::"
 QUEUE = "tests/test_queue.py::"
 GUARD = "tests/test_adapter.py::test_a_child_leaves_its_parents_connection_alone"
-HOSTS = "tests/test_hosts.py::"
+THREADS = "tests/test_threads.py::"
 FIRST_DELIVERY = (
     "tests/test_process.py::test_the_first_delivery_makes_the_session_and_the_tls_context[https]"
 )
@@ -119,10 +119,11 @@ def edited(defect: Defect, root: Path) -> dict[str, str]:
     return texts
 
 
-_MAKE_STATE = "        self._local = ProcessLocal(lambda: ProcessState(options), _exit.adopt)\n"
+_MAKE_STATE = "        self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)\n"
 _REGISTER = """\
         if not options.disabled:
             _exit.register()
+            _wiring.connect()
 """
 _NEW_ID = "        return os.getrandom(16).hex()  # keeps the GIL, which os.urandom gives up\n"
 _APPEND = "        self._entries.extend(map(_entry, numbered))\n"
@@ -551,13 +552,13 @@ _locals: list[ProcessLocal[object]] = []
         latest: list[ProcessState] = []
 
         def make() -> ProcessState:
-            state = ProcessState(options)
+            state = ProcessState(options, handover)
             if latest:  # nothing that was queued before the fork gets lost
                 state._queue._entries.extend(latest.pop()._queue._entries)
             latest.append(state)
             return state
 
-        self._local = ProcessLocal(make, _exit.adopt)
+        self._local = ProcessLocal(make, _begin)
 """,
             ),
         ),
@@ -707,12 +708,12 @@ _sessions: dict[str, requests.Session] = {}
         (8,),
         (
             (
-                "_hosts.py",
+                "_threads.py",
                 "    if in_gevent_pool():\n        start = ",
                 "    if False:\n        start = ",
             ),
         ),
-        (HOSTS + "test_under_gevent_it_does_not_matter_who_tracks_first[pool_first]",),
+        (THREADS + "test_under_gevent_it_does_not_matter_who_tracks_first[pool_first]",),
     ),
     Defect(
         "one late import left, for the address: encodings.punycode",
@@ -788,7 +789,7 @@ import atexit
         "an idle thread of gevent's pool leaves its connection",
         (5,),
         (("_loop.py", "if self.closing or in_gevent_pool():", "if self.closing:"),),
-        (HOSTS + "test_an_idle_thread_of_gevents_pool_leaves_no_connection",),
+        (THREADS + "test_an_idle_thread_of_gevents_pool_leaves_no_connection",),
     ),
     Defect(
         "a child that drops its parent's client ends the parent's sender",
@@ -1158,9 +1159,9 @@ import weakref
                 """\
         if self._late_deadline is not None:
             self._deliver_late(self._late_deadline)
-        elif not self._sender.notify():
+        elif not (self._sender.notify() or _uwsgi.only_forks()):
 """,
-                "        if not self._sender.notify():\n",
+                "        if not (self._sender.notify() or _uwsgi.only_forks()):\n",
             ),
         ),
         (AT_THE_END + "[atexit_handlers]",),

@@ -21,7 +21,7 @@ GEVENT = {"pool_first": 40, "greenlet_first": 80, "both_at_once": 241}
 def test_under_gevent_it_does_not_matter_who_tracks_first(
     server: LocalServer, api_key: str, tmp_path: Path, scenario: str, run: int
 ) -> None:
-    result = run_script(server, api_key, tmp_path, "hosts_gevent.py", scenario)
+    result = run_script(server, api_key, tmp_path, "threads_gevent.py", scenario)
     result.assert_exactly_once(GEVENT[scenario])
 
 
@@ -29,5 +29,5 @@ def test_an_idle_thread_of_gevents_pool_leaves_no_connection(
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("gevent")
-    result = run_script(server, api_key, tmp_path, "hosts_gevent.py", "pool_ends_idle")
+    result = run_script(server, api_key, tmp_path, "threads_gevent.py", "pool_ends_idle")
     result.assert_exactly_once(2)
