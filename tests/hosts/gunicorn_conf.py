@@ -1,0 +1,6 @@
+"""The configuration of every gunicorn under test: what its command line cannot say."""
+
+import os
+
+#: The master's control socket and its thread stay on, as by default, but at a place of their own.
+control_socket = os.path.join(os.environ["LAB_FOLDER"], "control")
