@@ -2,7 +2,7 @@
 
 LAB_STATE: `queued` (only an ending delivers) or `held` (defaults).
 LAB_BOOT: how many operations are tracked while this module is imported.
-LAB_HOOKS: `off` makes every exit hook of the client do nothing.
+LAB_HOOKS: see hooks.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import lab
-import whisperr
+from hosts import hooks  # noqa: F401 - before the client registers any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -28,22 +28,6 @@ _IDENTIFY_EVERY = 100
 _numbers = itertools.count(1)
 
 
-def disable_hooks() -> None:
-    """Have everything that an exit hook or a host's helper calls do nothing."""
-
-    def nothing(*_: object, **__: object) -> whisperr.FlushResult:
-        return whisperr.FlushResult()
-
-    from whisperr import _exit  # before any client registers its hooks
-
-    _exit.run_exit_hook = nothing  # type: ignore[assignment]
-    for holder in (whisperr, whisperr._client, whisperr.Whisperr):
-        for name in ("before_exit", "flush_all"):
-            setattr(holder, name, nothing)
-
-
-if os.environ.get("LAB_HOOKS") == "off":
-    disable_hooks()
 client = lab.client(**STATES[os.environ.get("LAB_STATE", "held")])
 
 

@@ -2,5 +2,12 @@
 
 import os
 
+from hosts import hooks  # noqa: F401 - before the helper takes any name
+
 #: The master's control socket and its thread stay on, as by default, but at a place of their own.
 control_socket = os.path.join(os.environ["LAB_FOLDER"], "control")
+
+if os.environ.get("LAB_HELPER") == "on":
+    from whisperr.gunicorn import install
+
+    install(globals())
