@@ -25,6 +25,18 @@ _MAX_REQUESTS = 100
 _CONFIGURATION = Path(__file__).parent / "gunicorn_conf.py"
 
 
+def _wait_for_workers(lab: Laboratory, master: int, count: int = _WORKERS) -> None:
+    """Wait until a master has so many workers, and all that it has hear signals."""
+
+    def all_are_ready() -> bool:
+        ready = {line["pid"] for line in lab.lines("ready")}
+        workers = {child.pid for child in psutil.Process(master).children()}
+        workers -= {pid for pid in workers if has_ended(pid)}
+        return len(workers) >= count and workers <= ready
+
+    lab.wait_until(all_are_ready)
+
+
 def _reload(lab: Laboratory) -> Collection[int]:
     lab.signal(signal.SIGHUP)
     return lab.workers()
@@ -68,8 +80,7 @@ def _upgrade(lab: Laboratory) -> Collection[int]:
     lab.signal(signal.SIGUSR2)
     new = lab.folder / "pid.2"
     lab.wait_until(lambda: new.exists() and new.read_text().strip())
-    master = psutil.Process(int(new.read_text()))
-    lab.wait_until(lambda: len(master.children()) == _WORKERS)
+    _wait_for_workers(lab, int(new.read_text()))
     lab.signal(signal.SIGTERM)
     lab.wait_for_end([lab.main.pid])
     return workers
@@ -139,6 +150,7 @@ class GunicornRow(Row):
             LAB_HELPER="on" if self._mode.helper else "off",
         )
         lab.wait_until(lab.answers)
+        _wait_for_workers(lab, lab.main.pid)
 
     def work(self, lab: Laboratory, count: int) -> None:
         """Requests of twenty operations each."""
@@ -148,7 +160,9 @@ class GunicornRow(Row):
         """Its master need not be the process that was launched: see `_upgrade`."""
         file = lab.folder / "pid"
         lab.wait_until(lambda: file.exists() and file.read_text().strip())
-        lab.signal(signal.SIGTERM, int(file.read_text()))
+        master = int(file.read_text())
+        _wait_for_workers(lab, master, 1)
+        lab.signal(signal.SIGTERM, master)
 
 
 def _bound(*names: str) -> dict[str, Ending]:
