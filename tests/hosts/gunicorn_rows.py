@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _WORKERS = 2
 _BOOT = 30
-_OPERATIONS = 20
+_OPERATIONS = 50
 #: More requests than a worker has before the ending that is to recycle it.
-_MAX_REQUESTS = 100
+_MAX_REQUESTS = 50
 _CONFIGURATION = Path(__file__).parent / "gunicorn_conf.py"
 
 
@@ -153,7 +153,7 @@ class GunicornRow(Row):
         _wait_for_workers(lab, lab.main.pid)
 
     def work(self, lab: Laboratory, count: int) -> None:
-        """Requests of twenty operations each."""
+        """Requests of fifty operations each."""
         lab.request_all(f"/work?count={_OPERATIONS}", count // _OPERATIONS)
 
     def stop(self, lab: Laboratory) -> None:
