@@ -1,0 +1,196 @@
+"""gunicorn: each worker class, with and without preload, over http and TLS."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from hosts.laboratory import has_ended
+from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from hosts.laboratory import Laboratory
+
+_WORKERS = 2
+_BOOT = 30
+_OPERATIONS = 50
+#: More requests than a worker has before the ending that is to recycle it.
+_MAX_REQUESTS = 50
+_CONFIGURATION = Path(__file__).parent / "gunicorn_conf.py"
+
+
+def _wait_for_workers(lab: Laboratory, master: int, count: int = _WORKERS) -> None:
+    """Wait until a master has so many workers, and all that it has hear signals."""
+
+    def all_are_ready() -> bool:
+        ready = {line["pid"] for line in lab.lines("ready")}
+        workers = {child.pid for child in psutil.Process(master).children()}
+        workers -= {pid for pid in workers if has_ended(pid)}
+        return len(workers) >= count and workers <= ready
+
+    lab.wait_until(all_are_ready)
+
+
+def _reload(lab: Laboratory) -> Collection[int]:
+    lab.signal(signal.SIGHUP)
+    return lab.workers()
+
+
+def _recycle(lab: Laboratory) -> Collection[int]:
+    workers = lab.workers()
+
+    def one_more_request_each() -> bool:
+        lab.exchange("/ready")  # unanswered where the worker ends at that moment
+        return all(map(has_ended, workers))
+
+    lab.wait_until(one_more_request_each)
+    return workers
+
+
+def _time_out(lab: Laboratory) -> Collection[int]:
+    lab.exchange("/block?seconds=60")  # its worker is ended in the middle of it
+    return {line["pid"] for line in lab.lines("blocked")} & lab.workers()
+
+
+def _stop_by(number: signal.Signals) -> End:
+    def end(lab: Laboratory) -> Collection[int]:
+        lab.signal(number)
+        return lab.workers()
+
+    return end
+
+
+def _take_one_out(lab: Laboratory) -> Collection[int]:
+    """Gunicorn ends the oldest worker."""
+    workers = lab.workers()
+    lab.signal(signal.SIGTTOU)
+    lab.wait_until(lambda: any(map(has_ended, workers)))
+    return {pid for pid in workers if has_ended(pid)}
+
+
+def _upgrade(lab: Laboratory) -> Collection[int]:
+    """A new master beside the old one, which is then asked to stop."""
+    workers = lab.workers()
+    lab.signal(signal.SIGUSR2)
+    new = lab.folder / "pid.2"
+    lab.wait_until(lambda: new.exists() and new.read_text().strip())
+    _wait_for_workers(lab, int(new.read_text()))
+    lab.signal(signal.SIGTERM)
+    lab.wait_for_end([lab.main.pid])
+    return workers
+
+
+_NOTHING_RUNS = "Everything that the worker held: uvicorn kills its process by the signal itself."
+_NO_TIME_OUT = "A request cannot hold up the thread that reports to the master."
+ENDINGS = {
+    RECYCLE: Ending(_recycle, RECYCLE),
+    STOP: Ending(_stop_by(signal.SIGTERM), STOP, ends_host=True),
+    RELOAD: Ending(_reload, RELOAD),
+    # The abort comes within two seconds, the kill a second later.
+    KILLED: Ending(_time_out, KILLED, delay=1.5),
+}
+FURTHER_ENDINGS = {
+    "stop by INT": Ending(_stop_by(signal.SIGINT), STOP, ends_host=True),
+    "stop by QUIT": Ending(_stop_by(signal.SIGQUIT), STOP, ends_host=True),
+    "one worker fewer": Ending(_take_one_out, STOP),
+    "upgrade": Ending(_upgrade, RELOAD),
+}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A class of workers, and how the application is served and wired."""
+
+    title: str
+    worker: str
+    application: str = "application:application"
+    helper: bool = False
+    scheme: str = "http"
+    endings: Mapping[str, Ending] = field(default_factory=lambda: ENDINGS)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    usual: tuple[str, str] | None = None
+
+
+class GunicornRow(Row):
+    """gunicorn in one mode, with or without preload."""
+
+    host = "gunicorn"
+
+    def __init__(self, mode: Mode, *, preload: bool) -> None:
+        self._mode = mode
+        self._preload = preload
+        self.name = f"gunicorn {mode.title}" + ", preload" * preload
+        self.boot = _BOOT * preload
+        self.endings = mode.endings
+        self.missing = mode.missing
+        self.scheme = mode.scheme
+        self.usual = mode.usual if preload else None
+
+    def start(self, lab: Laboratory) -> None:
+        """Start it with what the ending to come needs."""
+        options = ["--preload"] * self._preload
+        if lab.ending == RECYCLE:
+            options += ["--max-requests", str(_MAX_REQUESTS)]
+        if lab.ending == KILLED:
+            options += ["--timeout", "1"]
+        lab.launch(
+            [
+                *lab.environment.script("gunicorn"),
+                *("--config", str(_CONFIGURATION), "--bind", f"127.0.0.1:{lab.port}"),
+                *("--pid", "pid", "--workers", str(_WORKERS)),
+                *("--worker-class", self._mode.worker, *options),
+                f"hosts.{self._mode.application}",
+            ],
+            LAB_HELPER="on" if self._mode.helper else "off",
+        )
+        lab.wait_until(lab.answers)
+        _wait_for_workers(lab, lab.main.pid)
+
+    def work(self, lab: Laboratory, count: int) -> None:
+        """Requests of fifty operations each."""
+        lab.request_all(f"/work?count={_OPERATIONS}", count // _OPERATIONS)
+
+    def stop(self, lab: Laboratory) -> None:
+        """Its master need not be the process that was launched: see `_upgrade`."""
+        file = lab.folder / "pid"
+        lab.wait_until(lambda: file.exists() and file.read_text().strip())
+        master = int(file.read_text())
+        _wait_for_workers(lab, master, 1)
+        lab.signal(signal.SIGTERM, master)
+
+
+def _bound(*names: str) -> dict[str, Ending]:
+    return {
+        name: replace(ending, bound=_NOTHING_RUNS) if name in names else ending
+        for name, ending in ENDINGS.items()
+    }
+
+
+_UVICORN = "uvicorn_worker.UvicornWorker"
+MODES = [
+    Mode("sync", "sync", endings={**ENDINGS, **FURTHER_ENDINGS}, usual=(STOP, "queued")),
+    Mode(
+        "gthread",
+        "gthread",
+        endings={name: ending for name, ending in ENDINGS.items() if name != KILLED},
+        missing={KILLED: _NO_TIME_OUT},
+    ),
+    Mode("gevent", "gevent"),
+    Mode("gevent over TLS", "gevent", scheme="https"),
+    Mode("asgi", "asgi", "application:asgi"),
+    Mode("uvicorn", _UVICORN, "application:asgi", endings=_bound(STOP, RELOAD, KILLED)),
+    Mode(
+        "uvicorn with middleware",
+        _UVICORN,
+        "asgi_application:application",
+        endings=_bound(KILLED),
+    ),
+    Mode("uvicorn with hooks", _UVICORN, "application:asgi", helper=True, endings=_bound(KILLED)),
+]
+ROWS = [GunicornRow(mode, preload=preload) for mode in MODES for preload in (True, False)]

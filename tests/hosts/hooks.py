@@ -1,0 +1,27 @@
+"""The control: with LAB_HOOKS=off in the environment no hook of ours does anything.
+
+Whatever a host loads first imports this before anything that takes one of these names.
+"""
+
+from __future__ import annotations
+
+import os
+
+import whisperr
+from whisperr import _exit
+
+
+def _nothing(*_: object, **__: object) -> whisperr.FlushResult:
+    return whisperr.FlushResult()
+
+
+def _disable() -> None:
+    """Everything that exit hooks and the helpers for hosts call."""
+    _exit.run_exit_hook = _nothing  # type: ignore[assignment]
+    for holder in (whisperr, whisperr._client, whisperr.Whisperr):
+        for name in ("before_exit", "flush_all"):
+            setattr(holder, name, _nothing)
+
+
+if os.environ.get("LAB_HOOKS") == "off":
+    _disable()

@@ -1,0 +1,14 @@
+"""Every row of the table, in its order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hosts import gunicorn_rows
+
+if TYPE_CHECKING:
+    from hosts.row import Row
+
+ALL_ROWS: list[Row] = [
+    *gunicorn_rows.ROWS,
+]

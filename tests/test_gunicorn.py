@@ -1,0 +1,170 @@
+"""gunicorn's hooks of ours; what they do in a running gunicorn is in tests/hosts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from whisperr import gunicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOOKS = ("post_fork", "post_worker_init", "worker_exit")
+CONFIGURATION = """
+ran = []
+
+def post_fork(server, worker):
+    ran.append("post_fork")
+
+def worker_exit(server, worker):
+    ran.append("worker_exit")
+    raise LookupError("theirs")
+
+from whisperr.gunicorn import install
+install(globals())
+install(globals())
+"""
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, text: str, *values: object) -> None:
+        self.lines.append(text % values)
+
+    exception = info
+
+
+class Worker:
+    """What our hooks read of a worker, which only gunicorn's master can make."""
+
+    def __init__(self, graceful_timeout: float = 30, timeout: float = 30) -> None:
+        self.cfg: Any = type("cfg", (), {"graceful_timeout": graceful_timeout, "timeout": timeout})
+        self.log = Log()
+
+    def handle(self, *_: object) -> None:
+        """A handler of gunicorn's own."""
+
+
+class UvicornsWorker(Worker):
+    __module__ = "uvicorn_worker._workers"
+
+
+class DerivedWorker(UvicornsWorker):
+    __module__ = "shop.workers"
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs a POSIX system")
+@pytest.mark.parametrize("own", [CONFIGURATION, CONFIGURATION[CONFIGURATION.index("from") :]])
+def test_gunicorn_accepts_the_configuration(tmp_path: Path, own: str) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text(own)
+    (tmp_path / "shop.py").write_text("def application(environ, start_response): ...")
+    command = [sys.executable, "-m", "gunicorn", "--check-config", "shop:application"]
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_hooks_that_the_configuration_has_run_as_well_each_once() -> None:
+    config: dict[str, Any] = {}
+    exec(CONFIGURATION, config)
+    config["post_fork"](None, Worker())
+    assert config["ran"] == ["post_fork"]
+
+
+def test_what_a_hook_of_theirs_raises_passes_after_ours_ran(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config: dict[str, Any] = {}
+    exec(CONFIGURATION, config)
+    worker = Worker()
+    monkeypatch.setattr(gunicorn, "before_exit", lambda _seconds: worker.log.info("ours"))
+    with pytest.raises(LookupError, match="theirs"):
+        config["worker_exit"](None, worker)
+    assert config["ran"] == ["worker_exit"]
+    assert worker.log.lines[0] == "ours"
+
+
+def test_installed_twice_is_installed_once() -> None:
+    config: dict[str, Any] = {"post_worker_init": lambda worker: None}
+    gunicorn.install(config)
+    once = dict(config)
+    gunicorn.install(config)
+    assert config == once
+    assert set(HOOKS) <= set(config)
+
+
+def test_a_hook_given_by_its_dotted_name_is_loaded() -> None:
+    config: dict[str, Any] = {"post_fork": "posixpath.join"}
+    gunicorn.install(config)
+    with pytest.raises(TypeError):  # it was called, with gunicorn's arguments
+        config["post_fork"](None, None)
+
+
+def test_the_delivery_stays_within_gunicorns_own_timeouts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds: list[float] = []
+    monkeypatch.setattr(gunicorn, "before_exit", seconds.append)
+    for worker in (Worker(6, 30), Worker(30, 4), Worker(6, 0)):
+        gunicorn.worker_exit(None, worker)
+    assert seconds == [3.0, 2.0, 3.0]
+
+
+def test_a_delivery_that_raises_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker()
+    monkeypatch.setattr(gunicorn, "before_exit", None)
+    gunicorn.worker_exit(None, worker)
+    (line,) = worker.log.lines
+    assert "failed" in line
+
+
+@pytest.mark.usefixtures("sigterm")
+@pytest.mark.parametrize("worker", [UvicornsWorker(), DerivedWorker()])
+def test_workers_of_uvicorn_exit_when_they_are_terminated(worker: Worker) -> None:
+    gunicorn.post_worker_init(worker)
+    handler = signal.getsignal(signal.SIGTERM)
+    gunicorn.post_worker_init(worker)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 0
+
+
+@pytest.mark.usefixtures("sigterm")
+def test_a_handler_of_gunicorns_own_gives_way() -> None:
+    worker = UvicornsWorker()
+    signal.signal(signal.SIGTERM, worker.handle)
+    gunicorn.post_worker_init(worker)
+    assert signal.getsignal(signal.SIGTERM) != worker.handle
+
+
+@pytest.mark.usefixtures("sigterm")
+def test_a_handler_of_the_applications_own_stays() -> None:
+    def own(*_: object) -> None:
+        """Someone else's."""
+
+    signal.signal(signal.SIGTERM, own)
+    gunicorn.post_worker_init(UvicornsWorker())
+    assert signal.getsignal(signal.SIGTERM) is own
+
+
+@pytest.mark.usefixtures("sigterm")
+def test_other_workers_keep_their_handlers() -> None:
+    gunicorn.post_worker_init(Worker())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
