@@ -93,7 +93,7 @@ def test_what_a_hook_of_theirs_raises_passes_after_ours_ran(
     config: dict[str, Any] = {}
     exec(CONFIGURATION, config)
     worker = Worker()
-    monkeypatch.setattr(gunicorn, "before_exit", lambda _seconds: worker.log.info("ours"))
+    monkeypatch.setattr(gunicorn, "before_exit", lambda **_: worker.log.info("ours"))
     with pytest.raises(LookupError, match="theirs"):
         config["worker_exit"](None, worker)
     assert config["ran"] == ["worker_exit"]
@@ -120,7 +120,7 @@ def test_the_delivery_stays_within_gunicorns_own_timeouts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds: list[float] = []
-    monkeypatch.setattr(gunicorn, "before_exit", seconds.append)
+    monkeypatch.setattr(gunicorn, "before_exit", lambda *, within: seconds.append(within))
     for worker in (Worker(6, 30), Worker(30, 4), Worker(6, 0)):
         gunicorn.worker_exit(None, worker)
     assert seconds == [3.0, 2.0, 3.0]
