@@ -87,9 +87,7 @@ def _upgrade(lab: Laboratory) -> Collection[int]:
 
 
 _NOTHING_RUNS = "All that the worker holds: the signal itself ends a process of uvicorn's."
-_KILLED_UVICORN = (
-    "All that the worker holds: gunicorn's SIGABRT ends a process of uvicorn's at once."
-)
+_ABORTED = "All that the worker holds: SIGABRT ends a process of uvicorn's at once."
 _DEAF = "All that the worker holds: a blocked event loop does not hear SIGABRT, SIGKILL comes next."
 _NO_TIME_OUT = "A request cannot hold up the thread that reports to the master."
 ENDINGS = {
@@ -177,6 +175,10 @@ def _bound(bound: str, *names: str) -> dict[str, Ending]:
 
 
 _UVICORN = "uvicorn_worker.UvicornWorker"
+_BARE_UVICORN = {
+    **_bound(_NOTHING_RUNS, STOP, RELOAD),
+    KILLED: replace(ENDINGS[KILLED], bound=_ABORTED),
+}
 MODES = [
     Mode("sync", "sync", endings={**ENDINGS, **FURTHER_ENDINGS}, usual=(STOP, "queued")),
     Mode(
@@ -188,21 +190,19 @@ MODES = [
     Mode("gevent", "gevent"),
     Mode("gevent over TLS", "gevent", scheme="https"),
     Mode("asgi", "asgi", "application:asgi", endings=_bound(_DEAF, KILLED)),
-    Mode(
-        "uvicorn", _UVICORN, "application:asgi", endings=_bound(_NOTHING_RUNS, STOP, RELOAD, KILLED)
-    ),
+    Mode("uvicorn", _UVICORN, "application:asgi", endings=_BARE_UVICORN),
     Mode(
         "uvicorn with middleware",
         _UVICORN,
         "asgi_application:application",
-        endings=_bound(_KILLED_UVICORN, KILLED),
+        endings=_bound(_ABORTED, KILLED),
     ),
     Mode(
         "uvicorn with hooks",
         _UVICORN,
         "application:asgi",
         helper=True,
-        endings=_bound(_KILLED_UVICORN, KILLED),
+        endings=_bound(_ABORTED, KILLED),
     ),
 ]
 ROWS = [GunicornRow(mode, preload=preload) for mode in MODES for preload in (True, False)]
