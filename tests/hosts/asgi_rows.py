@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hosts.laboratory import HOST, has_ended
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 _OPERATIONS = 50
 _MAX_REQUESTS = 50
+_SERVES = re.compile(r"Application startup complete|Running on http|Started worker-")
 BARE, WITH_MIDDLEWARE = "application:asgi", "asgi_application:application"
 _TERMINATED = "All that the process holds: uvicorn ends by the signal itself, before any hook."
+_HURRIED = "All that the others hold: hypercorn kills them once the first has shut down."
 _NO_MASTER = "There is no process that would do it."
 _NOT_KILLED = "No worker is killed while it is blocked."
 _TOO_LONG = "A worker lives for a minute at least; its end is that of a reload."
@@ -42,6 +45,19 @@ def _recycle(lab: Laboratory) -> Collection[int]:
     return workers
 
 
+def _hang_up(lab: Laboratory) -> Collection[int]:
+    workers = lab.workers()
+    started = _started(lab)
+    lab.signal(signal.SIGHUP)
+    lab.wait_until(lambda: _started(lab) == 2 * started)
+    return workers
+
+
+def _started(lab: Laboratory) -> int:
+    """How many workers said that they serve: signals sent before may get lost in granian."""
+    return len(_SERVES.findall(lab.output))
+
+
 def _change_a_file(lab: Laboratory) -> Collection[int]:
     (lab.folder / "changed.py").write_text("changed = True\n")
     return lab.workers()
@@ -52,7 +68,7 @@ _STOPS = {
     "stop by INT": Ending(_by(signal.SIGINT), STOP, ends_host=True),
 }
 _RECYCLE = {RECYCLE: Ending(_recycle, RECYCLE)}
-_RELOAD = {RELOAD: Ending(_by(signal.SIGHUP), RELOAD)}
+_RELOAD = {RELOAD: Ending(_hang_up, RELOAD)}
 _LAST = {RECYCLE: Ending(_recycle, RECYCLE, ends_host=True)}
 
 
@@ -62,6 +78,7 @@ class Server:
 
     script: str
     options: tuple[str, ...] = ()
+    workers: int = 1
     recycling: tuple[str, ...] = ("--limit-max-requests", str(_MAX_REQUESTS))
     bind: str = "--host {host} --port {port}"
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -92,8 +109,10 @@ class AsgiRow(Row):
         bind = self._server.bind.format(host=HOST, port=lab.port).split()
         options = [option.format(folder=lab.folder) for option in self._server.options]
         command = lab.environment.script(self._server.script)
+        if (workers := self._server.workers) > 1:
+            options += ["--workers", str(workers)]
         lab.launch([*command, *bind, *options, *recycling, f"hosts.{self._application}"])
-        lab.wait_until(lab.answers)
+        lab.wait_until(lambda: _started(lab) >= self._server.workers and lab.answers())
 
     def work(self, lab: Laboratory, count: int) -> None:
         """Requests of fifty operations each."""
@@ -101,7 +120,7 @@ class AsgiRow(Row):
 
 
 _UVICORN = Server("uvicorn", missing={RELOAD: _NO_MASTER, KILLED: _NO_MASTER})
-_UVICORNS = Server("uvicorn", ("--workers", "2"), missing={KILLED: _NOT_KILLED})
+_UVICORNS = Server("uvicorn", workers=2, missing={KILLED: _NOT_KILLED})
 _RELOADER = Server(
     "uvicorn",
     ("--reload", "--reload-dir", "{folder}"),
@@ -109,14 +128,15 @@ _RELOADER = Server(
 )
 _HYPERCORN = Server(
     "hypercorn",
-    ("--workers", "2"),
     recycling=("--max-requests", str(_MAX_REQUESTS)),
     bind="--bind {host}:{port}",
     missing={KILLED: _NOT_KILLED},
 )
+_HYPERCORNS = replace(_HYPERCORN, workers=2)
 _GRANIAN = Server(
     "granian",
-    ("--interface", "asgi", "--workers", "2"),
+    ("--interface", "asgi"),
+    workers=2,
     missing={RECYCLE: _TOO_LONG, KILLED: _NOT_KILLED},
 )
 _USUAL = (STOP, "queued")
@@ -141,6 +161,16 @@ ROWS = [
     ),
     AsgiRow("hypercorn", _HYPERCORN, BARE, {**_RECYCLE, **_STOPS, **_RELOAD}, usual=_USUAL),
     AsgiRow("hypercorn", _HYPERCORN, WITH_MIDDLEWARE, {**_RECYCLE, **_STOPS, **_RELOAD}),
+    AsgiRow(
+        "hypercorn workers",
+        _HYPERCORNS,
+        WITH_MIDDLEWARE,
+        {
+            **_RECYCLE,
+            **{name: replace(ending, bound=_HURRIED) for name, ending in _STOPS.items()},
+            **_RELOAD,
+        },
+    ),
     AsgiRow("granian", _GRANIAN, BARE, {**_STOPS, **_RELOAD}, usual=_USUAL),
     AsgiRow("granian", _GRANIAN, WITH_MIDDLEWARE, {**_STOPS, **_RELOAD}),
 ]
