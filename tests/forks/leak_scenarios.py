@@ -29,22 +29,10 @@ PORT = urlsplit(os.environ["WHISPERR_BASE_URL"]).port
 
 
 def one_client(forks: int) -> None:
-    """One client and its live connection through all the forks; each child tracks and ends."""
-    client = _client()
-    _deliver(client)
-    _note_figures("before")
+    """One client and its live connection through all the forks.
 
-    def fork(number: int) -> None:
-        _in_child(lambda: _deliver(client))
-        if number % DELIVERS_EACH == 0:
-            _deliver(client)
-
-    _fork_many(forks, fork)
-    lab.record_stats(client)
-
-
-def grandchildren(forks: int) -> None:
-    """Each child uses its client and forks once more; the grandchild says what it has."""
+    Each child uses it and forks once more; the grandchild uses it and says what it has.
+    """
     client = _client()
     _deliver(client)
     _note_figures("before")

@@ -26,13 +26,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 FORKS = 200
 
 
-def test_a_parent_that_forks_again_and_again_has_what_it_had_before(
+def test_a_parent_and_its_grandchildren_have_the_same_however_often_it_forked(
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
+    """A grandchild has its own connection and one parked for each generation above."""
     result = _run(server, api_key, tmp_path, "one_client")
-    assert _parents_counts(result) == [
-        {"threads": 2, "descriptors": _descriptors(result), "connections": 1, "children": 0}
-    ] * len(_parents_counts(result))
+    descriptors = _descriptors(result)
+    parent = {"threads": 2, "descriptors": descriptors, "connections": 1, "children": 0}
+    assert _parents_counts(result) == [parent] * 4
+    grandchildren = result.lines("grandchild")
+    has = [(line["threads"], line["descriptors"]) for line in grandchildren]
+    assert has == [(2, descriptors + 2)] * FORKS
     _assert_memory_does_not_grow_with_the_forks(result)
 
 
@@ -40,20 +44,8 @@ def test_a_parent_whose_clients_come_and_go_between_forks_has_what_it_had_before
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
     result = _run(server, api_key, tmp_path, "made_anew")
-    assert _parents_counts(result) == [
-        {"threads": 1, "descriptors": _descriptors(result), "connections": 0, "children": 0}
-    ] * len(_parents_counts(result))
-    _assert_memory_does_not_grow_with_the_forks(result)
-
-
-def test_a_grandchild_has_the_same_however_many_forks_were_made_before(
-    server: LocalServer, api_key: str, tmp_path: Path
-) -> None:
-    """Its own connection and one parked descriptor for each generation above."""
-    result = _run(server, api_key, tmp_path, "grandchildren")
-    has = [(line["threads"], line["descriptors"]) for line in result.lines("grandchild")]
-    assert has == [(2, _descriptors(result) + 2)] * FORKS
-    assert all(counts == _parents_counts(result)[0] for counts in _parents_counts(result))
+    parent = {"threads": 1, "descriptors": _descriptors(result), "connections": 0, "children": 0}
+    assert _parents_counts(result) == [parent] * 4
     _assert_memory_does_not_grow_with_the_forks(result)
 
 
