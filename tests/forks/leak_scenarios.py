@@ -115,11 +115,12 @@ def _wait_for_one_thread() -> None:
 
 
 def _note_figures(whose: str, forks: int = 0) -> None:
+    counts = _counts()
     gc.collect()  # for the memory alone: requests, urllib3 and classes make cycles
     lab.note(
         whose,
         forks=forks,
-        counts=_counts(),
+        counts=counts,
         blocks=sys.getallocatedblocks(),
         memory=psutil.Process().memory_full_info().uss,
     )
