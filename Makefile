@@ -9,12 +9,16 @@ SPEC ?= ../shared/conformance/wire.json
 
 # How often `make forks` runs each case.
 RUNS ?= 200
-# The document whose rows `make mutants` writes anew, such as docs/proof.md.
+# The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
+# Cells of the hosts' table that run at a time, and where they leave their results.
+CELLS ?= 6
+HOSTS := .venv-hosts
+RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks mutants clean
+.PHONY: test lint demo conformance forks hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +39,17 @@ forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
 	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
 
+# Every host, mode and ending, on every Python that is here. The environments, made once, take
+# some minutes.
+hosts: $(STAMP)
+	@command -v redis-server >/dev/null || { \
+	  echo "redis-server is not installed. It is the broker of Celery, RQ, dramatiq and huey." >&2; exit 1; }
+	$(BIN)/python tests/hosts/install.py $(HOSTS)
+	@rm -f $(RESULTS)
+	WHISPERR_HOSTS=$(HOSTS) WHISPERR_HOSTS_RESULTS=$(abspath $(RESULTS)) \
+	  $(BIN)/python -m pytest -n $(CELLS) -q tests/hosts $(ARGS)
+	$(BIN)/python tests/hosts/table.py $(RESULTS) $(WRITE)
+
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
@@ -52,4 +67,4 @@ demo: $(STAMP)
 	$(BIN)/whisperr demo $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -21,6 +21,7 @@ def _disable() -> None:
     for holder in (whisperr, whisperr._client, whisperr.Whisperr):
         for name in ("before_exit", "flush_all"):
             setattr(holder, name, _nothing)
+    whisperr._client._wiring._before_exit = _nothing
 
 
 if os.environ.get("LAB_HOOKS") == "off":
