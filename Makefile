@@ -9,12 +9,18 @@ SPEC ?= ../shared/conformance/wire.json
 
 # How often `make forks` runs each case.
 RUNS ?= 200
+# Forks of `make torture` for each seed, and how many seeds; SEED=n repeats one.
+FORKS ?= 5000
+SEEDS ?= 20
+SEED ?=
+# Seeds at a time: each has a process that forks, its children and a server.
+TORTURED ?= 2
 # The document whose rows `make mutants` writes anew, such as docs/proof.md.
 WRITE ?=
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks mutants clean
+.PHONY: test lint demo conformance forks torture mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +40,11 @@ test: $(STAMP)
 forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
 	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
+
+# Forks of random shapes under load, exactly once for each id; see docs/forks.md.
+torture: $(STAMP)
+	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
+	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
 
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
