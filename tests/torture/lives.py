@@ -44,6 +44,8 @@ _STATUS: dict[str, tuple[int, ...]] = {"os_exit": (0, 5), "exit": (0, 7), "raise
 
 seed = 0
 clients: list[Whisperr] = []
+#: Whether a child of this process hung.
+found_hung = False
 #: What on_error and, on this thread, before_send do at their next call.
 in_on_error: Callable[[], None] | None = None
 in_before_send: tuple[int, Callable[[], None]] | None = None
@@ -125,6 +127,8 @@ def note_status(pid: int, child: Child, status: int | None) -> None:
 
 def note_hung(pid: int, child: Child, where: str = "") -> None:
     """Note a child that does not end; `where` it hangs is read here if nobody did."""
+    global found_hung
+    found_hung = True
     lab.note("hung", pid=pid, child=child, where=where or stacks_of(pid))
 
 
@@ -146,6 +150,15 @@ def live_and_end(child: Child) -> NoReturn:
             live(child)
         os._exit(child.status)
     live(child)
+    end(child)
+
+
+def end(child: Child) -> NoReturn:
+    """End as it was drawn."""
+    if child.end == "os_exit":
+        for client in clients:
+            flush(client)
+        os._exit(child.status)
     if child.end == "raise":
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - this process is over
         raise ApplicationError

@@ -81,13 +81,13 @@ def _track_until(stop: threading.Event, number: int) -> None:
 
 
 def _fork_and_fork(here: Process, forks: int) -> None:
-    """Each shape once, in a random order, then as their weights say."""
+    """Each shape once, in a random order, then as their weights say; no more after a hang."""
     shuffled = list(shapes.SHAPES)
     here.random.shuffle(shuffled)
     weights = list(shapes.SHAPES.values())
     began = [time.monotonic()]
     threading.Thread(target=_end_who_hang, args=(began,), daemon=True).start()
-    while here.forks < forks or shuffled:
+    while (here.forks < forks or shuffled) and not lives.found_hung:
         if shuffled:
             shape = shuffled.pop()
         else:

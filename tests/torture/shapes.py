@@ -114,7 +114,7 @@ def _wait_for_daemon(reader: int, child: Child) -> None:
 
 
 def out_of_a_signal_handler(here: Process) -> None:
-    """The handler interrupts track() or flush() anywhere."""
+    """The handler interrupts track() or flush() anywhere, and the child ends there."""
     child, client = here.draw("signal", UNWINDING), _client(here)
     use: Callable[[Whisperr], object] = here.random.choice((lab.track, lives.flush))
     done: list[bool] = []
@@ -126,6 +126,30 @@ def out_of_a_signal_handler(here: Process) -> None:
     signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, here.random.uniform(0.0001, 0.003))
     lives.until(here, lambda: bool(done), lambda: use(client))
+
+
+def back_into_a_flush(here: Process) -> None:
+    """The child of a signal handler returns from it, and from the flush() of its parent."""
+    child, client = here.draw("back", UNWINDING), _client(here)
+    for _ in range(here.random.randint(1, 5)):
+        lab.track(client)
+    done: list[bool] = []
+
+    def handle(*_: object) -> None:
+        pid = os.fork()
+        done.append(True)
+        if pid:
+            here.keep(pid, child)
+            return
+        lives.note_born(child.path, child.shape)
+        lives.live(child)
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, here.random.uniform(0.0001, 0.003))
+    while not done:
+        lives.flush(client)
+    if os.getpid() != here.pid:
+        lives.end(child)
 
 
 def out_of_on_error(here: Process) -> None:
@@ -260,6 +284,7 @@ SHAPES: dict[Callable[[Process], None], float] = {
     beside_a_flush: 5,
     daemon: 3,
     out_of_a_signal_handler: 5,
+    back_into_a_flush: 5,
     out_of_on_error: 5,
     out_of_before_send: 5,
     process: 3,

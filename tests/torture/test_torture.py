@@ -26,6 +26,8 @@ SCRIPT = "torture/main.py"
 #: Forks for each seed, and the seeds as `seed:1,2`; conftest.py draws them for `make torture`.
 FORKS = int(os.environ.get("WHISPERR_TORTURE_FORKS", "60"))
 SEEDS = os.environ.get("WHISPERR_TORTURE_SEEDS", "seed:1,2").removeprefix("seed:").split(",")
+#: Of the notes in a failure.
+_MOST_TEXT = 4000
 #: Seconds for a run; ten forks a second are far below what it takes.
 SECONDS = 90 + FORKS / 10
 
@@ -47,7 +49,7 @@ def server() -> Iterator[LocalServer]:
 def test_every_id_arrives_exactly_once_whatever_forks_beside_it(
     server: LocalServer, api_key: str, tmp_path: Path, seed: str
 ) -> None:
-    with _repeatable(seed):
+    with _repeatable(seed, tmp_path):
         began = time.monotonic()
         result = run_script(server, api_key, tmp_path, SCRIPT, seed, str(FORKS), seconds=SECONDS)
         seconds = time.monotonic() - began
@@ -59,10 +61,10 @@ def test_every_id_arrives_exactly_once_whatever_forks_beside_it(
 
 def _assert_sound(result: Result) -> None:
     """No child ended otherwise than drawn, none hung, and everything arrived once."""
-    assert not result.lines("hung"), (result.lines("hung"), result.output)
-    assert not result.lines("unexpected"), (result.lines("unexpected"), result.output)
-    assert not result.lines("broken"), result.lines("broken")
-    assert not result.lines("left"), result.lines("left")
+    assert not result.lines("hung"), result.output
+    assert not result.lines("unexpected"), result.output
+    assert not result.lines("broken"), result.output
+    assert not result.lines("left"), result.output
     wrong = result.ledger.lost | result.ledger.twice | result.ledger.resent
     paths = {line["pid"]: (line["path"], line["shape"]) for line in result.lines("born")}
     by = Counter(
@@ -74,9 +76,14 @@ def _assert_sound(result: Result) -> None:
 
 
 @contextmanager
-def _repeatable(seed: str) -> Iterator[None]:
-    """A failure says how to have the same again."""
+def _repeatable(seed: str, folder: Path) -> Iterator[None]:
+    """A failure says how to have the same again, and what the processes noted."""
     try:
         yield
     except (AssertionError, pytest.fail.Exception) as problem:
-        pytest.fail(f"Repeat it: make torture SEED={seed} FORKS={FORKS}\n{problem}")
+        notes = "".join(
+            f"{name}: {(folder / name).read_text()[:_MOST_TEXT]}\n"
+            for name in ("hung", "unexpected", "broken", "left", "reports")
+            if (folder / name).exists()
+        )
+        pytest.fail(f"Repeat it: make torture SEED={seed} FORKS={FORKS}\n{problem}\n{notes}")
