@@ -21,7 +21,7 @@ from c_stack import stacks_of
 from children import examine_and_kill, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from whisperr import Whisperr, WhisperrError
 
@@ -77,8 +77,6 @@ class Process:
         self.pid = os.getpid()
         self.itself = child
         self.random = random.Random(f"{seed} {child.path}")
-        #: Those that were not shut down here.
-        self.open = list(clients)
         self.forks = 0
         self._named = 0
         self._children: list[tuple[int, Child]] = []
@@ -144,9 +142,7 @@ def live_and_end(child: Child) -> NoReturn:
     """The whole life of a forked child; what it raises at its end is its own."""
     note_born(child.path, child.shape)
     if child.end == "os_exit":
-        with contextlib.ExitStack() as deliveries:
-            for client in clients:
-                deliveries.enter_context(client.delivering(LIMIT))
+        with delivering():
             live(child)
         os._exit(child.status)
     live(child)
@@ -163,6 +159,15 @@ def end(child: Child) -> NoReturn:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - this process is over
         raise ApplicationError
     sys.exit(child.status)
+
+
+@contextlib.contextmanager
+def delivering() -> Iterator[None]:
+    """`Whisperr.delivering` of all clients."""
+    with contextlib.ExitStack() as deliveries:
+        for client in clients:
+            deliveries.enter_context(client.delivering(LIMIT))
+        yield
 
 
 def live(child: Child) -> None:
@@ -185,13 +190,15 @@ def live(child: Child) -> None:
 
 def _track(here: Process) -> None:
     for _ in range(here.random.randint(1, 3)):
-        if here.open:
-            lab.track(here.random.choice(here.open))
+        client = here.random.choice(clients)
+        if client.ready:  # it may be shut down, also by the task before in a pool's worker
+            lab.track(client)
 
 
 def _identify(here: Process) -> None:
-    if here.open:
-        lab.identify(here.random.choice(here.open))
+    client = here.random.choice(clients)
+    if client.ready:
+        lab.identify(client)
 
 
 def _flush(here: Process) -> None:
@@ -199,18 +206,13 @@ def _flush(here: Process) -> None:
 
 
 def _shut_down(here: Process) -> None:
-    client = here.random.choice(clients)
-    client.shutdown(LIMIT)
-    if client in here.open:
-        here.open.remove(client)
+    here.random.choice(clients).shutdown(LIMIT)
 
 
 def _track_from_threads(here: Process) -> None:
     """They are joined: what a thread journaled at the end of a process may not be tracked."""
     acts = [Process(here.draw("thread")) for _ in range(here.random.randint(1, 2))]
     threads = [threading.Thread(target=_track, args=(act,), daemon=True) for act in acts]
-    for act in acts:
-        act.open = list(here.open)
     for thread in threads:
         thread.start()
     if here.random.random() < 0.3:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import select
@@ -89,9 +88,7 @@ def daemon(here: Process) -> None:
 def _leave_a_daemon(child: Child, writer: int) -> NoReturn:
     lives.note_born(child.path, child.shape)
     here = Process(child)
-    with contextlib.ExitStack() as deliveries:
-        for client in lives.clients:
-            deliveries.enter_context(client.delivering(LIMIT))
+    with lives.delivering():
         if here.random.random() < 0.5:
             lab.track(_client(here))
         if os.fork() == 0:
@@ -257,9 +254,7 @@ def preexec(here: Process) -> None:
 
     def prepare() -> None:
         lives.note_born(child.path, child.shape)
-        with contextlib.ExitStack() as deliveries:
-            for client in lives.clients:
-                deliveries.enter_context(client.delivering(LIMIT))
+        with lives.delivering():
             lives.live(child)
 
     program = subprocess.Popen(["/bin/sh", "-c", f"exit {child.status}"], preexec_fn=prepare)

@@ -28,8 +28,8 @@ FORKS = int(os.environ.get("WHISPERR_TORTURE_FORKS", "60"))
 SEEDS = os.environ.get("WHISPERR_TORTURE_SEEDS", "seed:1,2").removeprefix("seed:").split(",")
 #: Of the notes in a failure.
 _MOST_TEXT = 4000
-#: Seconds for a run; ten forks a second are far below what it takes.
-SECONDS = 90 + FORKS / 10
+#: Seconds for a run; five forks a second are far below what it makes.
+SECONDS = 90 + FORKS / 5
 
 
 @pytest.fixture
