@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from harness import wait_until
+from hosts.environments import ROOT
 from whisperr._role import role_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 TESTS = Path(__file__).parent
 SECONDS = 40.0
 SCRIPT = (sys.executable, str(TESTS / "hosts_role.py"))
-UWSGI = os.environ.get("WHISPERR_UWSGI")
+UWSGI = ROOT / ".venv-uwsgi" / "bin" / "uwsgi"
 #: The script: after USR2 gunicorn runs the path of what it was started as.
 GUNICORN = (sys.executable, str(Path(sysconfig.get_path("scripts"), "gunicorn")))
 #: A worker class of gunicorn's: the module that it needs, the application that it runs.
@@ -49,7 +50,7 @@ CHILD = "multiprocessing child"
 CHILDREN_OF_A_WORKER = {"fork of a worker": None, "process of a worker": CHILD}
 
 needs_uwsgi = pytest.mark.skipif(
-    UWSGI is None, reason="WHISPERR_UWSGI does not name an executable of uWSGI's"
+    not UWSGI.exists(), reason="uWSGI is not installed: `make test` does that"
 )
 
 
@@ -61,7 +62,7 @@ class Host:
         environ = {
             **os.environ,
             "LAB_FOLDER": str(folder),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.getenv("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(TESTS)]),
             "WHISPERR_API_KEY": "wrk_test",
             "WHISPERR_BASE_URL": "http://127.0.0.1:9",  # nothing is tracked
             **environment,
