@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from hosts.environments import environments
 from hosts.gunicorn_rows import GunicornRow, Mode
 from hosts.laboratory import Laboratory
 from hosts.row import STOP
-from whisperr import gunicorn
+from whisperr import Whisperr, gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,14 +124,31 @@ def test_a_hook_given_by_its_dotted_name_is_loaded() -> None:
         config["post_fork"](None, None)
 
 
-def test_the_delivery_stays_within_gunicorns_own_timeouts(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("worker", "shutdown_timeout"),
+    [(Worker(2, 30), 8.0), (Worker(30, 2), 8.0), (Worker(2, 0), 8.0), (Worker(60, 60), 1.0)],
+    ids=["graceful_timeout", "timeout", "timeout_off", "shutdown_timeout"],
+)
+def test_the_delivery_takes_at_most_what_gunicorn_and_the_client_allow(
+    server: LocalServer, api_key: str, worker: Worker, shutdown_timeout: float
 ) -> None:
-    seconds: list[float] = []
-    monkeypatch.setattr(gunicorn, "before_exit", lambda *, within: seconds.append(within))
-    for worker in (Worker(6, 30), Worker(30, 4), Worker(6, 0)):
-        gunicorn.worker_exit(None, worker)
-    assert seconds == [3.0, 2.0, 3.0]
+    server.fault(key=api_key, action="never", times=None)
+    client = Whisperr(
+        api_key, base_url=server.url, flush_interval=0, shutdown_timeout=shutdown_timeout
+    )
+    client.track("user", "something_happened")
+    began = time.monotonic()
+    gunicorn.worker_exit(None, worker)
+    assert 0.5 < time.monotonic() - began < 5.0
+    assert worker.log.lines == ["Whisperr delivered 0 operations of this worker, 1 are left."]
+    server.clear_faults(api_key)
+    assert client.flush()
+
+
+def test_a_worker_that_held_nothing_says_nothing() -> None:
+    worker = Worker()
+    gunicorn.worker_exit(None, worker)
+    assert not worker.log.lines
 
 
 def test_a_delivery_that_raises_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
