@@ -95,7 +95,7 @@ ENDINGS = {
     STOP: Ending(_stop_by(signal.SIGTERM), STOP, ends_host=True),
     RELOAD: Ending(_reload, RELOAD),
     # The abort comes after two to three seconds, the kill a second later.
-    KILLED: Ending(_time_out, KILLED, delay=1.5),
+    KILLED: Ending(_time_out, KILLED, delay=1.5, hurry="SIGKILL"),
 }
 FURTHER_ENDINGS = {
     "stop by INT": Ending(_stop_by(signal.SIGINT), STOP, ends_host=True),

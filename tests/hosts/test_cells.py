@@ -25,6 +25,8 @@ OPERATIONS = 1000
 #: The last of them meet the delay, so that it has not passed when the ending begins.
 LAST = 100
 HOLDS = 5
+#: How often a cell is tried whose host counts seconds; see `Ending.hurry`.
+TRIES = 3
 #: Without an ending, all that is queued is delivered by the timer: 10 s by default.
 TIMER_SECONDS = 20.0
 
@@ -44,9 +46,24 @@ CELLS = [
 def test_a_host_loses_nothing_but_what_its_row_declares(
     cell: Cell, server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
-    environment = environments()[cell.version]
+    hurry = None if cell.ending == NORMAL else cell.row.endings[cell.ending].hurry
+    for again in range(TRIES - 1) if hurry else ():
+        folder = tmp_path / str(again)
+        folder.mkdir()
+        try:
+            _run(cell, server, f"{api_key}{again}", folder)
+        except AssertionError:
+            if hurry is None or hurry not in (folder / "output").read_text():
+                raise
+        else:
+            return
+    _run(cell, server, api_key, tmp_path)
+
+
+def _run(cell: Cell, server: LocalServer, api_key: str, folder: Path) -> None:
     started = time.monotonic()
-    with Laboratory(environment, tmp_path, server, api_key, cell.ending) as lab:
+    environment = environments()[cell.version]
+    with Laboratory(environment, folder, server, api_key, cell.ending) as lab:
         lab.variables = {
             "LAB_STATE": "queued" if cell.state == "queued" else "held",
             "LAB_BOOT": str(cell.row.boot),
