@@ -57,10 +57,9 @@ def test_a_service_that_hangs_is_waited_for_once(
 ) -> None:
     server.fault(action="never", key=api_key, times=None)
     client.track("u", "happened")
-    first = seconds(client.before_exit)
-    assert PATIENCE / 4 <= first < 3 * PATIENCE  # one exchange at least
-    assert seconds(client.before_exit) < PATIENCE / 8
-    assert seconds(whisperr.before_exit) < PATIENCE / 8
+    assert seconds(client.before_exit) >= PATIENCE / 4  # one exchange at least
+    hooks = [client.before_exit, whisperr.before_exit, client.before_exit]
+    assert sum(map(seconds, hooks)) < 1.5 * PATIENCE
 
 
 def test_the_shorter_time_counts(server: LocalServer, api_key: str, client: Whisperr) -> None:
