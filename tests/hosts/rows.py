@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import gunicorn_rows
+from hosts import asgi_rows, gunicorn_rows, process_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
 
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
+    *asgi_rows.ROWS,
+    *process_rows.ROWS,
 ]
