@@ -7,8 +7,11 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import psutil
+
+from hosts.endings import serve_until_all_ended, signal_main, touch_a_module, write_a_module
 from hosts.laboratory import HOST, has_ended
-from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending, Row
+from hosts.row import KILLED, RECYCLE, RELOAD, STOP, Ending, Row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,26 +26,8 @@ _TERMINATED = "All that the process holds: uvicorn ends by the signal itself, be
 _HURRIED = "All that the others hold: hypercorn kills them once the first has shut down."
 _NO_MASTER = "There is no process that would do it."
 _NOT_KILLED = "No worker is killed while it is blocked."
+_NOT_IN_TIME = "All that a worker holds that does not stop within --workers-kill-timeout."
 _TOO_LONG = "A worker lives for a minute at least; its end is that of a reload."
-
-
-def _by(number: signal.Signals) -> End:
-    def end(lab: Laboratory) -> Collection[int]:
-        lab.signal(number)
-        return lab.workers()
-
-    return end
-
-
-def _recycle(lab: Laboratory) -> Collection[int]:
-    workers = lab.workers()
-
-    def one_more_request() -> bool:
-        lab.exchange("/ready")  # unanswered where the worker ends at that moment
-        return all(map(has_ended, workers))
-
-    lab.wait_until(one_more_request)
-    return workers
 
 
 def _hang_up(lab: Laboratory) -> Collection[int]:
@@ -54,32 +39,56 @@ def _hang_up(lab: Laboratory) -> Collection[int]:
 
 
 def _started(lab: Laboratory) -> int:
-    """How many workers said that they serve: signals sent before may get lost in granian."""
+    """How many workers said that they serve."""
     return len(_SERVES.findall(lab.output))
 
 
-def _change_a_file(lab: Laboratory) -> Collection[int]:
-    (lab.folder / "changed.py").write_text("changed = True\n")
-    return lab.workers()
+def _hold_one_up(lab: Laboratory) -> Collection[int]:
+    """The worker does not hear that it is to stop, and is killed in the middle of a request."""
+    lab.exchange("/block?seconds=60", 0.5)
+    lab.wait_until(lambda: lab.lines("blocked"))
+    lab.signal(signal.SIGHUP)
+    return {line["pid"] for line in lab.lines("blocked")} & lab.workers()
+
+
+def _all_but_the_least(lab: Laboratory, pids: Collection[int]) -> int:
+    """The first worker to end delivers all that it has."""
+    held = [len(lab.tracked([pid])) for pid in pids]
+    return sum(held) - min(held)
 
 
 _STOPS = {
-    STOP: Ending(_by(signal.SIGTERM), STOP, ends_host=True),
-    "stop by INT": Ending(_by(signal.SIGINT), STOP, ends_host=True),
+    STOP: Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
+    "stop by INT": Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
 }
-_RECYCLE = {RECYCLE: Ending(_recycle, RECYCLE)}
+_RECYCLE = {RECYCLE: Ending(serve_until_all_ended, RECYCLE)}
 _RELOAD = {RELOAD: Ending(_hang_up, RELOAD)}
-_LAST = {RECYCLE: Ending(_recycle, RECYCLE, ends_host=True)}
+_REPLACED = {
+    RELOAD: Ending(signal_main(signal.SIGHUP), RELOAD),
+    KILLED: Ending(_hold_one_up, KILLED, bound=_NOT_IN_TIME),
+}
+_LAST = {RECYCLE: Ending(serve_until_all_ended, RECYCLE, ends_host=True)}
 
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started: its command line, and what it takes for a recycling."""
+    """How a server is started.
+
+    Attributes:
+        script: its command.
+        options: of every run.
+        workers: how many it has.
+        needs: the options that one ending needs.
+        ignores_term: whether its workers do.
+        bind: how it is told its address.
+        missing: what it does not have.
+    """
 
     script: str
     options: tuple[str, ...] = ()
     workers: int = 1
-    recycling: tuple[str, ...] = ("--limit-max-requests", str(_MAX_REQUESTS))
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignores_term: bool = False
     bind: str = "--host {host} --port {port}"
     missing: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,13 +114,16 @@ class AsgiRow(Row):
 
     def start(self, lab: Laboratory) -> None:
         """Start it with what the ending to come needs."""
-        recycling = self._server.recycling if lab.ending == RECYCLE else ()
+        write_a_module(lab)
         bind = self._server.bind.format(host=HOST, port=lab.port).split()
-        options = [option.format(folder=lab.folder) for option in self._server.options]
+        options = [*self._server.options, *self._server.needs.get(lab.ending, ())]
         command = lab.environment.script(self._server.script)
         if (workers := self._server.workers) > 1:
             options += ["--workers", str(workers)]
-        lab.launch([*command, *bind, *options, *recycling, f"hosts.{self._application}"])
+        lab.launch(
+            [*command, *bind, *options, f"hosts.{self._application}"],
+            LAB_TERM="ignored" if self._server.ignores_term else "default",
+        )
         lab.wait_until(lambda: _started(lab) >= self._server.workers and lab.answers())
 
     def work(self, lab: Laboratory, count: int) -> None:
@@ -119,25 +131,54 @@ class AsgiRow(Row):
         lab.request_all(f"/work?count={_OPERATIONS}", count // _OPERATIONS)
 
 
-_UVICORN = Server("uvicorn", missing={RELOAD: _NO_MASTER, KILLED: _NO_MASTER})
-_UVICORNS = Server("uvicorn", workers=2, missing={KILLED: _NOT_KILLED})
+class GranianRow(AsgiRow):
+    """A worker of granian's loses the SIGTERM that comes before its event loop runs."""
+
+    def start(self, lab: Laboratory) -> None:
+        """Start it and wait until its workers hear signals."""
+        super().start(lab)
+        self._wait_for_workers(lab)
+
+    def stop(self, lab: Laboratory) -> None:
+        """By SIGTERM, which each worker must hear."""
+        self._wait_for_workers(lab)
+        lab.signal(signal.SIGTERM)
+
+    def _wait_for_workers(self, lab: Laboratory) -> None:
+        answered: set[int] = set()
+
+        def all_have_answered() -> bool:
+            status, body = lab.exchange("/ready", 2.0)
+            answered.update([int(body)] if status == 200 else [])
+            children = psutil.Process(lab.main.pid).children()
+            alive = {child.pid for child in children if not has_ended(child.pid)}
+            replaced = lab.output.count("Stopped old worker-")
+            return alive <= answered and len(alive) == 2 and replaced in (0, 2)
+
+        lab.wait_until(all_have_answered)
+
+
+_LIMIT = {RECYCLE: ("--limit-max-requests", str(_MAX_REQUESTS))}
+_UVICORN = Server("uvicorn", needs=_LIMIT, missing={RELOAD: _NO_MASTER, KILLED: _NO_MASTER})
+_UVICORNS = Server("uvicorn", workers=2, needs=_LIMIT, missing={KILLED: _NOT_KILLED})
 _RELOADER = Server(
     "uvicorn",
-    ("--reload", "--reload-dir", "{folder}"),
+    ("--reload", "--reload-dir", "."),
     missing={RECYCLE: "A file that changes is what it waits for.", KILLED: _NOT_KILLED},
 )
 _HYPERCORN = Server(
     "hypercorn",
-    recycling=("--max-requests", str(_MAX_REQUESTS)),
+    needs={RECYCLE: ("--max-requests", str(_MAX_REQUESTS))},
     bind="--bind {host}:{port}",
     missing={KILLED: _NOT_KILLED},
 )
 _HYPERCORNS = replace(_HYPERCORN, workers=2)
 _GRANIAN = Server(
     "granian",
-    ("--interface", "asgi"),
+    ("--interface", "asgi", "--respawn-interval", "0.1"),
     workers=2,
-    missing={RECYCLE: _TOO_LONG, KILLED: _NOT_KILLED},
+    needs={KILLED: ("--workers-kill-timeout", "3")},
+    missing={RECYCLE: _TOO_LONG},
 )
 _USUAL = (STOP, "queued")
 ROWS = [
@@ -148,7 +189,7 @@ ROWS = [
         {
             **_LAST,
             **_STOPS,
-            STOP: Ending(_by(signal.SIGTERM), STOP, bound=_TERMINATED, ends_host=True),
+            STOP: Ending(signal_main(signal.SIGTERM), STOP, bound=_TERMINATED, ends_host=True),
         },
     ),
     AsgiRow("uvicorn", _UVICORN, WITH_MIDDLEWARE, {**_LAST, **_STOPS}, usual=_USUAL),
@@ -157,7 +198,7 @@ ROWS = [
         "uvicorn reloader",
         _RELOADER,
         WITH_MIDDLEWARE,
-        {**_STOPS, RELOAD: Ending(_change_a_file, RELOAD)},
+        {**_STOPS, RELOAD: Ending(touch_a_module, RELOAD)},
     ),
     AsgiRow("hypercorn", _HYPERCORN, BARE, {**_RECYCLE, **_STOPS, **_RELOAD}, usual=_USUAL),
     AsgiRow("hypercorn", _HYPERCORN, WITH_MIDDLEWARE, {**_RECYCLE, **_STOPS, **_RELOAD}),
@@ -167,10 +208,19 @@ ROWS = [
         WITH_MIDDLEWARE,
         {
             **_RECYCLE,
-            **{name: replace(ending, bound=_HURRIED) for name, ending in _STOPS.items()},
+            **{
+                name: replace(ending, bound=_HURRIED, most=_all_but_the_least)
+                for name, ending in _STOPS.items()
+            },
             **_RELOAD,
         },
     ),
-    AsgiRow("granian", _GRANIAN, BARE, {**_STOPS, **_RELOAD}, usual=_USUAL),
-    AsgiRow("granian", _GRANIAN, WITH_MIDDLEWARE, {**_STOPS, **_RELOAD}),
+    AsgiRow(
+        "hypercorn workers that ignore SIGTERM",
+        replace(_HYPERCORNS, ignores_term=True),
+        WITH_MIDDLEWARE,
+        {**_RECYCLE, **_STOPS, **_RELOAD},
+    ),
+    GranianRow("granian", _GRANIAN, BARE, {**_STOPS, **_REPLACED}, usual=_USUAL),
+    GranianRow("granian", _GRANIAN, WITH_MIDDLEWARE, {**_STOPS, **_REPLACED}),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import asgi_rows, gunicorn_rows
+from hosts import asgi_rows, gunicorn_rows, process_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
     *asgi_rows.ROWS,
+    *process_rows.ROWS,
 ]
