@@ -195,6 +195,14 @@ def test_hooks_of_the_application_run_beside_ours(lab: Laboratory, hooks: str, o
         assert len(pids) == len(set(pids)), f"{hook} ran twice"
 
 
+def test_a_worker_that_runs_before_the_master_knows_its_pid_takes_over(lab: Laboratory) -> None:
+    start(lab, "--py-call-uwsgi-fork-hooks", after="slow master")
+    lab.wait_until(lambda: lab.arrived() >= 30)
+    stop(lab)
+    assert_exactly_once(lab, 30)
+    assert deliveries(lab) == [0, 30]
+
+
 def test_the_helper_takes_over_where_the_slot_was_overwritten(lab: Laboratory) -> None:
     start(lab, before="overwritten", after="helper")
     lab.wait_until(lambda: lab.arrived() >= 30)

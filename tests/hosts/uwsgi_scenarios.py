@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -103,6 +104,11 @@ def _flush(client: Whisperr | None) -> None:
     lab.note("flushed", pid=os.getpid(), delivered=result.delivered, queued=result.queued)
 
 
+def _slow_master(_: Whisperr | None) -> None:
+    """The workers run before the master has noted their pids: it takes its time."""
+    os.register_at_fork(after_in_parent=lambda: time.sleep(1.0))
+
+
 def _late(client: Whisperr | None) -> None:
     """A thread of the application's tracks in the master once a file is written to."""
 
@@ -128,6 +134,7 @@ SCENARIOS: dict[str, Callable[[Whisperr | None], None]] = {
     "others track": _others_track,
     "flush": _flush,
     "late": _late,
+    "slow master": _slow_master,
     "": lambda _: None,
 }
 
