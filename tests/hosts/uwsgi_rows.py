@@ -45,12 +45,8 @@ _OPTIONS = {
 def _wait_until_asleep(lab: Laboratory) -> None:
     """Without a master nobody says who is idle: whoever waits for the next request sleeps."""
     lab.wait_until(
-        lambda: all(psutil.Process(pid).status() == "sleeping" for pid in _everyone(lab))
+        lambda: all(psutil.Process(pid).status() == "sleeping" for pid in lab.pids())
     )
-
-
-def _everyone(lab: Laboratory) -> set[int]:
-    return lab.pids() | {lab.main.pid}
 
 
 # Endings
@@ -245,7 +241,7 @@ class MasterlessRow(UwsgiRow):
         """Start it; nothing is tracked at import, where the first worker imports."""
         self.launch(lab, "-p", str(self._workers))
         lab.wait_until(lab.answers)
-        lab.wait_until(lambda: len(_everyone(lab)) == self._workers)
+        lab.wait_until(lambda: len(lab.pids()) == self._workers)
 
     def stop(self, lab: Laboratory) -> None:
         """All that are left."""
@@ -312,9 +308,10 @@ _MASTERLESS_TWO = Mode(
     },
     missing=_MASTERLESS,
 )
+_BACKGROUND = ("--mule", "--spooler", "spool", "--spooler-frequency", "1")
 _MULE = Mode(
     "mule",
-    ("--mule",),
+    _BACKGROUND,
     module="hosts.uwsgi_background_app",
     endings={
         RECYCLE: Ending(_end_by(signal.SIGHUP, "mule"), RECYCLE),
@@ -325,7 +322,7 @@ _MULE = Mode(
 )
 _SPOOLER_MODE = Mode(
     "spooler",
-    ("--spooler", "spool", "--spooler-frequency", "1"),
+    _BACKGROUND,
     module="hosts.uwsgi_background_app",
     endings={
         STOP: replace(MAIN_ENDINGS[STOP], bound=_SPOOLER),
