@@ -12,6 +12,7 @@ import pytest
 
 from hosts.environments import VERSIONS, Environment, environments
 from hosts.laboratory import HOST, Laboratory
+from hosts.uwsgi_rows import THREADLESS_VERSIONS, threadless_uwsgi
 from hosts.uwsgi_status import wait_until_idle, workers_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ BATCH = "/v1/events/batch"
 WORKERS = 2
 #: Only an end of the process, or the hand-over, delivers.
 QUEUED = {"flush_interval": 0, "flush_at": 10**9}
+SPOOLER = ("--spooler", "spool", "--spooler-frequency", "1")
 EACH = {"flush_at": 1}
 ENVIRONMENTS = {
     version: environment
@@ -32,10 +34,9 @@ ENVIRONMENTS = {
 }
 
 
-@pytest.fixture(params=ENVIRONMENTS.values(), ids=ENVIRONMENTS.keys())
+@pytest.fixture(params=list(ENVIRONMENTS))
 def environment(request: pytest.FixtureRequest) -> Environment:
-    found: Environment = request.param
-    return found
+    return ENVIRONMENTS[request.param]
 
 
 @pytest.fixture
@@ -55,11 +56,12 @@ def start(
     options: dict[str, Any] | None = None,
     workers: int = WORKERS,
     master: bool = True,
+    executable: Path | None = None,
 ) -> None:
     """Start uWSGI with an application that tracks `boot` operations while it is imported."""
     lab.launch(
         [
-            *(str(lab.environment.pyuwsgi), "--need-app", "-p", str(workers)),
+            *(str(executable or lab.environment.pyuwsgi), "--need-app", "-p", str(workers)),
             *("--http-socket", f"{HOST}:{lab.port}", "--module", "hosts.uwsgi_scenarios"),
             *(["--master", "--stats", "stats"] if master else []),
             *arguments,
@@ -179,7 +181,8 @@ def test_a_worker_that_could_not_deliver_until_its_end_leaves_it_to_its_successo
 @pytest.mark.parametrize("hooks", ["slots", "decorators"])
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_hooks_of_the_application_run_beside_ours(lab: Laboratory, hooks: str, order: str) -> None:
-    start(lab, "--mule", "--spooler", "spool", "--spooler-frequency", "1", **{order: hooks})
+    before, after = (hooks, "") if order == "before" else ("", hooks)
+    start(lab, "--mule", *SPOOLER, before=before, after=after)
     lab.wait_until(lab.answers)
     lab.request("/mule")
     lab.request("/spool")
@@ -304,3 +307,23 @@ def test_a_flush_at_import_delivers_in_the_master_and_leaves_nothing(lab: Labora
     stop(lab)
     assert_exactly_once(lab, 30)
     assert deliveries(lab) == [0, 0]
+
+
+@pytest.mark.hosts
+@pytest.mark.skipif("WHISPERR_HOSTS" not in os.environ, reason="make hosts runs it")
+@pytest.mark.parametrize("environment", THREADLESS_VERSIONS, indirect=True)
+def test_without_threads_calls_deliver_and_each_worker_says_so_once(lab: Laboratory) -> None:
+    start(lab, options={}, executable=threadless_uwsgi(lab.environment))
+    lab.wait_until(lab.answers)
+    lab.wait_until(lambda: lab.arrived() >= 30)
+    lab.request_all("/work?count=50", 10)
+    assert lab.arrived() >= 30 + 400, "the calls themselves delivered full batches"
+    stop(lab)
+    assert lab.ledger().exactly_once, lab.account()
+    reports = lab.lines("reports")
+    assert {(report["type"], "enable-threads" in report["message"]) for report in reports} == {
+        ("environment", True)
+    }
+    pids = [report["pid"] for report in reports]
+    assert len(pids) == len(set(pids))
+    assert lab.main.pid not in pids

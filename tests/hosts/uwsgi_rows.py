@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING
 import psutil
 
 from hosts.laboratory import HOST, has_ended
-from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending, Row
+from hosts.row import KILLED, NORMAL, RECYCLE, RELOAD, STOP, End, Ending, Row
 from hosts.uwsgi_status import is_idle, wait_until_idle, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from hosts.environments import Environment
     from hosts.laboratory import Laboratory
 
+#: The last version that runs no threads by default, and the Pythons that it can be built for.
+THREADLESS = "2.0.26"
+THREADLESS_VERSIONS = ("3.11",)
 _WORKERS = 2
 _BOOT = 30
 _OPERATIONS = 50
@@ -44,9 +48,7 @@ _OPTIONS = {
 
 def _wait_until_asleep(lab: Laboratory) -> None:
     """Without a master nobody says who is idle: whoever waits for the next request sleeps."""
-    lab.wait_until(
-        lambda: all(psutil.Process(pid).status() == "sleeping" for pid in lab.pids())
-    )
+    lab.wait_until(lambda: all(psutil.Process(pid).status() == "sleeping" for pid in lab.pids()))
 
 
 # Endings
@@ -249,6 +251,25 @@ class MasterlessRow(UwsgiRow):
         os.killpg(lab.main.pid, signal.SIGINT)
 
 
+class ThreadlessRow(UwsgiRow):
+    """An old uWSGI, which runs no threads unless it is asked to."""
+
+    def executable(self, lab: Laboratory) -> Path:
+        """Of an environment of its own."""
+        return threadless_uwsgi(lab.environment)
+
+    def start(self, lab: Laboratory) -> None:
+        """The client says what is missing, which is no failure here."""
+        lab.expected_report = "enable-threads"
+        super().start(lab)
+
+
+def threadless_uwsgi(environment: Environment) -> Path:
+    """The last uWSGI whose threads are off by default."""
+    folder = environment.pyuwsgi.parent.parent.parent
+    return folder / f"pyuwsgi-{THREADLESS}-{environment.version}" / "bin" / "uwsgi"
+
+
 class BackgroundRow(UwsgiRow):
     """A mule or a spooler tracks; a worker gives it the work."""
 
@@ -308,6 +329,19 @@ _MASTERLESS_TWO = Mode(
     },
     missing=_MASTERLESS,
 )
+_THREADLESS_MODE = Mode(
+    "without enable-threads (up to 2.0.26)",
+    endings={
+        RECYCLE: replace(ENDINGS[RECYCLE], states=("queued",)),
+        STOP: replace(ENDINGS[STOP], states=("queued",)),
+        KILLED: replace(ENDINGS[KILLED], states=("queued",)),
+    },
+    missing={
+        NORMAL: "What is no batch yet waits for the next call, or for the end.",
+        RELOAD: "As in the default mode; this package of uWSGI cannot start itself again.",
+    },
+    versions=THREADLESS_VERSIONS,
+)
 _BACKGROUND = ("--mule", "--spooler", "spool", "--spooler-frequency", "1")
 _MULE = Mode(
     "mule",
@@ -345,6 +379,7 @@ ROWS: list[Row] = [
     *map(UwsgiRow, MODES),
     MasterlessRow(_MASTERLESS_ONE, 1),
     MasterlessRow(_MASTERLESS_TWO, 2),
+    ThreadlessRow(_THREADLESS_MODE),
     BackgroundRow(_MULE, "/mule"),
     BackgroundRow(_SPOOLER_MODE, "/spool"),
     BackgroundRow(_SPOOLER_DELIVERING, "/deliver"),

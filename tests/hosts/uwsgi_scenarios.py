@@ -62,6 +62,7 @@ def _note_message() -> None:
 def _helper(_: Whisperr | None) -> None:
     """The helper for those who want to be explicit, added twice."""
     from uwsgidecorators import postfork
+
     from whisperr.uwsgi import post_fork
 
     postfork(post_fork)
