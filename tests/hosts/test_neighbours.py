@@ -35,7 +35,7 @@ class Sentry(BaseHTTPRequestHandler):
 
     events: ClassVar[list[bytes]] = []
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is the library's
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers["Content-Encoding"] == "gzip":
             body = gzip.decompress(body)
