@@ -279,9 +279,17 @@ class BackgroundRow(UwsgiRow):
 
     def work(self, lab: Laboratory, count: int) -> None:
         """Tasks of a hundred operations each."""
+        self._perform(lab, count // 100, 100)
+
+    def stop(self, lab: Laboratory) -> None:
+        """Once whoever tracks has started: until then it is deaf to signals."""
+        lab.wait_until(lambda: lab.exchange("/ready", 2.0)[0] == 200)
+        self._perform(lab, 1, 0)
+        super().stop(lab)
+
+    def _perform(self, lab: Laboratory, tasks: int, operations: int) -> None:
         before = len(lab.lines("done"))
-        tasks = count // 100
-        lab.request_all(f"{self._path}?count=100", tasks)
+        lab.request_all(f"{self._path}?count={operations}", tasks)
         lab.wait_until(lambda: len(lab.lines("done")) >= before + tasks)
 
 
@@ -310,8 +318,8 @@ MODES = [
     Mode(
         "skip-atexit",
         ("--skip-atexit",),
-        endings=_bound(_NO_HOOK, RECYCLE, STOP, KILLED),
-        missing={RELOAD: "As a graceful stop."},
+        endings=_bound(_NO_HOOK, RECYCLE, STOP),
+        missing={RELOAD: "As a graceful stop.", KILLED: "As in the default mode."},
     ),
 ]
 _MASTERLESS_ONE = Mode(

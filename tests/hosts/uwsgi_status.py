@@ -7,6 +7,8 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from hosts.laboratory import has_ended
+
 if TYPE_CHECKING:
     from hosts.laboratory import Laboratory
 
@@ -36,4 +38,5 @@ def wait_until_idle(lab: Laboratory) -> None:
 
 def is_idle(worker: dict[str, Any]) -> bool:
     """Whether it has started, and answers nobody: while it starts it is deaf to signals."""
-    return worker["status"] == "idle" and bool(worker["accepting"])
+    started = worker["accepting"] and not has_ended(worker["pid"])
+    return bool(started) and worker["status"] == "idle"
