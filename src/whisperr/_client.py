@@ -222,8 +222,14 @@ class Whisperr:
                 process.report_left()  # where os._exit comes next nobody else does
 
     def after_fork(self) -> None:
-        """Look for a fork now instead of at the next use; changes nothing without one."""
+        """Look for a fork now instead of at the next use; changes nothing without one.
+
+        In a worker of uWSGI's it also has delivered what the master queued, unless another
+        worker does.
+        """
         self._local.refresh()
+        if self._handover.offered:
+            self._local.get().take_over()
 
     def stats(self) -> Stats:
         """The accounts of the calling process."""
@@ -332,11 +338,4 @@ def _begin(state: ProcessState) -> None:
     state.take_over()
 
 
-def _take_over() -> None:
-    """In a worker of uWSGI's, for every client that its master used."""
-    for client in list(_clients):
-        if client._handover.offered:
-            client._local.get().take_over()
-
-
-_wiring = Wiring(after_fork, _take_over, before_exit)
+_wiring = Wiring(after_fork, before_exit)

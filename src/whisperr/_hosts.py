@@ -38,19 +38,16 @@ class Wiring:
     """Connects this process's exit hook, and what a fork asks for, to the host.
 
     Args:
-        after_fork: looks for a fork.
-        take_over: in a worker of uWSGI's, has what the master queued delivered.
+        after_fork: looks for a fork; in a worker of uWSGI's, has what the master queued delivered.
         before_exit: delivers where the process may go on all the same.
     """
 
     def __init__(
         self,
         after_fork: Callable[[], None],
-        take_over: Callable[[], None],
         before_exit: Callable[[], object],
     ) -> None:
         self._after_fork = after_fork
-        self._take_over = take_over
         self._before_exit = before_exit
         self._signals: Any = None
 
@@ -71,12 +68,12 @@ class Wiring:
     def _join_post_fork(self, uwsgi: Any) -> None:
         decorators = _decorators(uwsgi)
         if decorators is None:
-            _chain(uwsgi, "post_fork_hook", self._take_over)
-        elif self._take_over not in decorators.postfork_chain:
-            decorators.postfork_chain.append(self._take_over)
+            _chain(uwsgi, "post_fork_hook", self._after_fork)
+        elif self._after_fork not in decorators.postfork_chain:
+            decorators.postfork_chain.append(self._after_fork)
 
     def _at_uwsgi_exit(self) -> None:
-        self._take_over()
+        self._after_fork()
         _exit.run_exit_hook()
 
     def _connect_celery(self, signals: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -40,7 +41,8 @@ def is_worker() -> bool:
     uwsgi = host()
     if uwsgi is None or not uwsgi.worker_id():
         return False
-    return bool(uwsgi.workers()[uwsgi.worker_id() - 1]["pid"] == _pid())
+    # Its pid in workers() would be too late: the master writes it once the fork has returned.
+    return bool(os.getppid() == uwsgi.masterpid())
 
 
 def role(parent: int) -> str | None:

@@ -47,6 +47,7 @@ class Laboratory:
         server: the local server, over http or TLS.
         port: a free port of the loopback address, for a host or a broker.
         ending: the name of the ending that this cell is about.
+        expected_report: text of the reports that belong to this host; others are failures.
         main: the host's main process, the first that was launched with `main=True`.
     """
 
@@ -60,6 +61,7 @@ class Laboratory:
         self.ending = ending
         self.port = free_port()
         self.variables: dict[str, str] = {}
+        self.expected_report: str | None = None
         self._main: subprocess.Popen[bytes] | None = None
         self._launched: list[subprocess.Popen[bytes]] = []
 
@@ -210,6 +212,15 @@ class Laboratory:
         """The lines that the host's processes wrote under this name; see lab.py."""
         path = self.folder / name
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def unexpected_reports(self) -> list[dict[str, Any]]:
+        """What `on_error` was told, but for the reports that belong to this host."""
+        expected = self.expected_report
+        return [
+            report
+            for report in self.lines("reports")
+            if expected is None or expected not in report["message"]
+        ]
 
     def tracked(self, pids: Collection[int] | None = None) -> set[str]:
         """The ids in the journal, of these processes or of all."""

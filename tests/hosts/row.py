@@ -63,6 +63,7 @@ class Row(ABC):
         missing: columns that this host does not have, each with the reason.
         boot: how many operations the application tracks at import, in one process for all.
         scheme: of the local server: http or https.
+        versions: of Python that the host has this mode on; None is all.
         usual: the (ending, state) that `make test` runs and every Python has; None for most rows.
     """
 
@@ -72,6 +73,7 @@ class Row(ABC):
     missing: Mapping[str, str] = {}
     boot: int = 0
     scheme: str = "http"
+    versions: Collection[str] | None = None
     usual: tuple[str, str] | None = None
 
     @property
@@ -119,6 +121,8 @@ class Cell:
 
 def cells_of(row: Row, version: str) -> list[Cell]:
     """Every cell of a row on one Python."""
+    if row.versions is not None and version not in row.versions:
+        return []
     if version in FURTHER_VERSIONS:
         return [] if row.usual is None else [Cell(row, *row.usual, version)]
     cells = [Cell(row, NORMAL, "running", version)] if NORMAL not in row.missing else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import asgi_rows, gunicorn_rows, process_rows
+from hosts import asgi_rows, gunicorn_rows, process_rows, uwsgi_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
@@ -12,5 +12,6 @@ if TYPE_CHECKING:
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
     *asgi_rows.ROWS,
+    *uwsgi_rows.ROWS,
     *process_rows.ROWS,
 ]

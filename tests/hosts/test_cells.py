@@ -147,7 +147,7 @@ def _assert_exactly_once(
     ledger = lab.ledger(pids)
     assert ledger.exactly_once, f"{lab.account(pids)}\n{lab.output}"
     assert len(ledger.tracked) >= expected, lab.account(pids)
-    assert not lab.lines("reports"), f"{lab.lines('reports')[:3]}\n{lab.output}"
+    assert not lab.unexpected_reports(), f"{lab.unexpected_reports()[:3]}\n{lab.output}"
 
 
 def _assert_lost(lab: Laboratory, pids: Collection[int]) -> None:
