@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import gunicorn_rows
+from hosts import celery_rows, gunicorn_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
 
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
+    *celery_rows.ROWS,
 ]
