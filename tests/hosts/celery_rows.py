@@ -6,8 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hosts.laboratory import has_ended
-from hosts.queues import QueueRow, enqueue, wait_for
+from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, stop_by, wait_for
 from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending
 
 if TYPE_CHECKING:
@@ -16,27 +15,6 @@ if TYPE_CHECKING:
     from hosts.laboratory import Laboratory
 
 _BOOT = 30
-#: More tasks than a child has before the ending that is to recycle it.
-_MAX_TASKS = 50
-
-
-def _recycle(lab: Laboratory) -> Collection[int]:
-    workers = lab.workers()
-
-    def some_more_tasks() -> bool:
-        enqueue(lab, "work", 0, times=10)
-        return all(map(has_ended, workers))
-
-    lab.wait_until(some_more_tasks)
-    return workers
-
-
-def _stop_by(number: signal.Signals) -> End:
-    def end(lab: Laboratory) -> Collection[int]:
-        lab.signal(number)
-        return lab.workers()
-
-    return end
 
 
 def _reload(lab: Laboratory) -> Collection[int]:
@@ -81,12 +59,12 @@ def _terminate_one(lab: Laboratory) -> Collection[int]:
 _HARD = "What the child held: Celery kills it 0.1 s after its SIGTERM."
 _SIGKILL = "Everything that the child held."
 STOPS = {
-    STOP: Ending(_stop_by(signal.SIGTERM), STOP, ends_host=True),
-    "cold stop by QUIT": Ending(_stop_by(signal.SIGQUIT), STOP, ends_host=True),
-    "stop by INT": Ending(_stop_by(signal.SIGINT), STOP, ends_host=True),
+    STOP: Ending(stop_by(signal.SIGTERM), STOP, ends_host=True),
+    "cold stop by QUIT": Ending(stop_by(signal.SIGQUIT), STOP, ends_host=True),
+    "stop by INT": Ending(stop_by(signal.SIGINT), STOP, ends_host=True),
 }
 PREFORK = {
-    RECYCLE: Ending(_recycle, RECYCLE),
+    RECYCLE: Ending(recycle, RECYCLE),
     **STOPS,
     RELOAD: Ending(_reload, RELOAD),
     KILLED: Ending(_exceed_time_limit, KILLED, bound=_HARD),
@@ -128,7 +106,7 @@ class CeleryRow(QueueRow):
 
     def command(self, lab: Laboratory) -> list[str]:
         """Two children or threads; `lab.ending` may need an option."""
-        options = ["--max-tasks-per-child", str(_MAX_TASKS)] if lab.ending == RECYCLE else []
+        options = ["--max-tasks-per-child", str(MAX_TASKS)] if lab.ending == RECYCLE else []
         return [
             *lab.environment.script("celery"),
             *("--app", self.module, "worker", "--pool", self._pool, "--concurrency", "2"),

@@ -21,7 +21,8 @@ def serve(port: int, enqueue: Callable[[str, str], None]) -> None:
     """Serve until the end of the test kills it."""
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+        fields = parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
+        query = {name: values[0] for name, values in fields.items()}
         for _ in range(int(query.get("times", "0"))):
             enqueue(query["name"], query["argument"])
         start_response("200 OK", [])

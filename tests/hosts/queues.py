@@ -6,12 +6,18 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from hosts.broker import start_redis
-from hosts.row import Row
+from hosts.laboratory import has_ended
+from hosts.row import End, Row
 
 if TYPE_CHECKING:
+    import signal
+    from collections.abc import Collection
+
     from hosts.laboratory import Laboratory
 
 _OPERATIONS = 50
+#: More tasks than a worker has before the ending that is to recycle it.
+MAX_TASKS = 50
 
 
 def enqueue(lab: Laboratory, name: str, argument: object = "", times: int = 1) -> None:
@@ -27,6 +33,28 @@ def wait_for(lab: Laboratory, name: str, count: int = 1) -> None:
         return len(lab.lines(name)) >= count
 
     lab.wait_until(has_them)
+
+
+def recycle(lab: Laboratory) -> Collection[int]:
+    """Further tasks, until each worker has had its last."""
+    workers = lab.workers()
+
+    def some_more_tasks() -> bool:
+        enqueue(lab, "work", 0, times=10)
+        return all(map(has_ended, workers))
+
+    lab.wait_until(some_more_tasks)
+    return workers
+
+
+def stop_by(number: signal.Signals) -> End:
+    """An ending: this signal to the main process."""
+
+    def end(lab: Laboratory) -> Collection[int]:
+        lab.signal(number)
+        return lab.workers()
+
+    return end
 
 
 class QueueRow(Row):
@@ -46,8 +74,12 @@ class QueueRow(Row):
         producer = [lab.environment.python, "-m", "hosts.producer", str(lab.port), self.module]
         lab.launch(producer, main=False, LAB_BOOT="0")
         lab.launch(self.command(lab))
-        wait_for(lab, "ready", self.ready)
         lab.wait_until(lab.answers)
+        self.wait_for_workers(lab)
+
+    def wait_for_workers(self, lab: Laboratory) -> None:
+        """Wait until they take work and hear signals."""
+        wait_for(lab, "ready", self.ready)
 
     @abstractmethod
     def command(self, lab: Laboratory) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import celery_rows, gunicorn_rows
+from hosts import celery_rows, gunicorn_rows, queue_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
     *celery_rows.ROWS,
+    *queue_rows.ROWS,
 ]
