@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, stop_by, wait_for
@@ -72,6 +72,11 @@ PREFORK = {
     "task revoked by KILL": Ending(_revoke_by(signal.SIGKILL), KILLED, bound=_SIGKILL),
     "child ended by TERM": Ending(_terminate_one, KILLED),
 }
+#: Where each task's operations are delivered after it: nothing is queued at any ending.
+AFTER_TASKS = {
+    name: replace(PREFORK[name], bound=None, states=("held",))
+    for name in (RECYCLE, STOP, RELOAD, KILLED, "task revoked by KILL")
+}
 IN_ONE_PROCESS = {**STOPS, RELOAD: Ending(_reload_and_stop, RELOAD, ends_host=True)}
 _NO_CHILDREN = {
     RECYCLE: "The pool has no processes to replace.",
@@ -81,9 +86,10 @@ _NO_CHILDREN = {
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool, and what it knows."""
+    """A pool, what it knows, and whether the helper is called."""
 
     name: str
+    helper: bool = False
     boot: int = 0
     endings: Mapping[str, Ending] = field(default_factory=lambda: IN_ONE_PROCESS)
     missing: Mapping[str, str] = field(default_factory=lambda: _NO_CHILDREN)
@@ -98,11 +104,17 @@ class CeleryRow(QueueRow):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool.name
-        self.name = f"Celery {pool.name}"
+        self._helper = pool.helper
+        self.name = f"Celery {pool.name}" + " with deliver_after_task()" * pool.helper
         self.boot = pool.boot
         self.endings = pool.endings
         self.missing = pool.missing
         self.usual = pool.usual
+
+    def start(self, lab: Laboratory) -> None:
+        """Start it with or without the helper."""
+        lab.variables["LAB_HELPER"] = "on" if self._helper else "off"
+        super().start(lab)
 
     def command(self, lab: Laboratory) -> list[str]:
         """Two children or threads; `lab.ending` may need an option."""
@@ -119,7 +131,8 @@ class CeleryRow(QueueRow):
 
 
 ROWS = [
-    CeleryRow(Pool("prefork", _BOOT, PREFORK, {}, usual=(STOP, "queued"))),
+    CeleryRow(Pool("prefork", False, _BOOT, PREFORK, {}, usual=(STOP, "queued"))),
+    CeleryRow(Pool("prefork", True, _BOOT, AFTER_TASKS, {})),
     CeleryRow(Pool("threads")),
     CeleryRow(Pool("solo")),
     CeleryRow(Pool("gevent")),

@@ -15,7 +15,7 @@ _FOR_EVER = 60.0
 
 class _Notes(dramatiq.Middleware):
     def after_worker_boot(self, broker: object, worker: object) -> None:
-        """This process takes messages."""
+        """The process takes messages."""
         lab.note("ready", pid=os.getpid())
 
 
