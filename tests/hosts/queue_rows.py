@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, stop_by, wait_for
@@ -172,11 +173,19 @@ class DramatiqRow(QueueRow):
 # huey: processes of multiprocessing, or threads
 
 
+def _hears(lab: Laboratory) -> bool:
+    """Whether the main process handles SIGTERM: its workers are ready before it does."""
+    status = Path(f"/proc/{lab.main.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def _reload_huey(lab: Laboratory) -> Collection[int]:
     """The main process begins anew; it ends with the host."""
     workers = len(lab.lines("ready"))
     lab.signal(signal.SIGHUP)
     wait_for(lab, "ready", 2 * workers)
+    lab.wait_until(lambda: _hears(lab))
     lab.signal(signal.SIGINT)
     return {lab.main.pid}
 
@@ -214,6 +223,11 @@ class HueyRow(QueueRow):
         script = lab.environment.script("huey_consumer")
         workers = ["--worker-type", self._workers, "--workers", str(self.ready)]
         return [*script, f"{self.module}.huey", *workers, *options]
+
+    def wait_for_workers(self, lab: Laboratory) -> None:
+        """And for the main process."""
+        super().wait_for_workers(lab)
+        lab.wait_until(lambda: _hears(lab))
 
     def stop(self, lab: Laboratory) -> None:
         """Gracefully."""

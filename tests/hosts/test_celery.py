@@ -35,11 +35,12 @@ def work():
     done.release()
 
 def run(times):
-    with start_worker(app, perform_ping_check=False):
+    with start_worker(app, perform_ping_check=False) as worker:
         for _ in range(times):
             work.delay()
         for _ in range(times):
             assert done.acquire(timeout=15)
+        worker.stop()
 """
 GOES_ON = """
 @signals.worker_shutdown.connect
