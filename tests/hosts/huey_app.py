@@ -23,6 +23,13 @@ def _note() -> None:
     lab.note("ready", pid=os.getpid())
 
 
+if os.environ.get("LAB_HELPER") == "on":
+
+    @huey.on_shutdown()
+    def _deliver() -> None:
+        application.client.before_exit()
+
+
 def enqueue(name: str, argument: str) -> None:
     """For the producer: there is one task."""
     assert name == "work"

@@ -205,17 +205,25 @@ class HueyRow(QueueRow):
     module = "hosts.huey_app"
     ready = 2
 
-    def __init__(self, workers: str) -> None:
+    def __init__(self, workers: str, *, hook: bool = False) -> None:
         self._workers = workers
-        self.name = f"huey {workers}"
+        self._hook = hook
+        self.name = f"huey {workers}" + " with a shutdown hook" * hook
         self.endings = dict(_HUEY_ENDINGS)
         self.missing = {KILLED: "huey kills nobody."}
+        if hook:
+            self.endings[RELOAD] = Ending(_reload_huey, RELOAD, ends_host=True)
         if workers == "process":
             self.boot = _BOOT
             self.endings[RECYCLE] = Ending(recycle, RECYCLE)
             self.usual = (STOP, "queued")
         else:
             self.missing[RECYCLE] = "There are no processes to replace."
+
+    def start(self, lab: Laboratory) -> None:
+        """Start it with or without the hook."""
+        lab.variables["LAB_HELPER"] = "on" if self._hook else "off"
+        super().start(lab)
 
     def command(self, lab: Laboratory) -> list[str]:
         """Two workers; `lab.ending` may need an option."""
@@ -241,4 +249,5 @@ ROWS: list[Row] = [
     DramatiqRow(),
     HueyRow("process"),
     HueyRow("thread"),
+    HueyRow("thread", hook=True),
 ]
