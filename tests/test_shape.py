@@ -52,11 +52,12 @@ ORDER = [
     "_client",
     "__init__",
     "asgi",
+    "celery",
     "gunicorn",
     "cli",
 ]
 #: Helpers for hosts: users of the public package like anyone else.
-HELPERS = ["asgi", "gunicorn"]
+HELPERS = ["asgi", "celery", "gunicorn"]
 #: What only one module may do, and what would give it away.
 ROOMS = {
     "_fork": {"fork", "forkpty", "getpid", "register_at_fork"},
