@@ -41,8 +41,10 @@ def is_worker() -> bool:
     uwsgi = host()
     if uwsgi is None or not uwsgi.worker_id():
         return False
-    # Its pid in workers() would be too late: the master writes it once the fork has returned.
-    return bool(os.getppid() == uwsgi.masterpid())
+    if uwsgi.masterpid():
+        # Its pid in workers() would be too late: the master writes it once the fork has returned.
+        return bool(os.getppid() == uwsgi.masterpid())
+    return bool(uwsgi.workers()[uwsgi.worker_id() - 1]["pid"] == _pid())
 
 
 def role(parent: int) -> str | None:
