@@ -7,6 +7,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hosts.laboratory import HOST, free_port
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 def start_redis(lab: Laboratory) -> str:
     """Start a Redis of the cell's own, in memory alone; returns its URL once it answers."""
     executable = shutil.which("redis-server")
-    assert executable, "redis-server is not installed; it is the broker of the hosts' tests"
+    if executable is None:  # `make hosts` does not begin without it
+        pytest.skip("redis-server is not installed; it is the broker of this host's tests")
     port = free_port()
     command = [executable, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
     process = lab.launch(command, main=False)
