@@ -249,10 +249,8 @@ def test_a_cancellation_during_the_delivery_is_obeyed_at_once_and_the_delivery_g
 
 def test_a_delivery_that_raises_does_not_reach_the_server(server: LocalServer) -> None:
     class Broken(Whisperr):
-        def flush(self, timeout: float | None = 10.0) -> FlushResult:
+        def before_exit(self, timeout: float | None = None) -> FlushResult:
             raise LookupError("broken")
-
-        before_exit = flush
 
     async def run() -> None:
         host = Host(WhisperrMiddleware(with_lifespan, Broken("wrk_x", base_url=server.url)))

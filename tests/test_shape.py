@@ -27,6 +27,7 @@ ORDER = [
     "_arguments",
     "_stamp",
     "_operation",
+    "_role",
     "_stats",
     "_queue",
     "_outcome",
@@ -50,8 +51,13 @@ ORDER = [
     "_process",
     "_client",
     "__init__",
+    "asgi",
+    "celery",
+    "gunicorn",
     "cli",
 ]
+#: Helpers for hosts: users of the public package like anyone else.
+HELPERS = ["asgi", "celery", "gunicorn"]
 #: What only one module may do, and what would give it away.
 ROOMS = {
     "_fork": {"fork", "forkpty", "getpid", "register_at_fork"},
@@ -65,7 +71,7 @@ IMPORTERS = {
     "urllib3": {"_transport", "_adapter", "_connection"},
     "ssl": {"_adapter", "_connection", "_openssl"},
     "socket": {"_connection"},
-    "psutil": {"_stats"},
+    "psutil": {"_stats", "gunicorn"},
     "logging": {"_reporter"},
     "orjson": {"_encoding"},
     "atexit": {"_exit"},
@@ -128,6 +134,20 @@ def test_every_module_has_its_place() -> None:
 def test_imports_go_one_way(module: str) -> None:
     below = set(ORDER[ORDER.index(module) :])
     assert not _sibling_imports(module) & below
+
+
+@pytest.mark.parametrize("module", HELPERS)
+def test_a_helper_for_a_host_imports_the_public_package_alone(module: str) -> None:
+    ours = [
+        node
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("whisperr")
+    ]
+    assert ours
+    assert not _sibling_imports(module)
+    for node in ours:
+        assert node.module == "whisperr"
+        assert {alias.name for alias in node.names} <= set(whisperr.__all__)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -298,23 +298,26 @@ def flush_all(timeout: float | None = 10.0) -> FlushResult:
     return sum(results, FlushResult())
 
 
-def before_exit(timeout: float | None = None) -> FlushResult:
+def before_exit(timeout: float | None = None, *, within: float = NEVER) -> FlushResult:
     """`Whisperr.before_exit` for every client within one timeout; for the hooks of hosts.
 
     Args:
         timeout: seconds at most for all together; None is the largest ``shutdown_timeout`` of
             the clients that hold something.
+        within: seconds that the host leaves the process; the shorter of both counts.
     """
-    return _before_exit(_states(), timeout)
+    return _before_exit(_states(), timeout, within)
 
 
-def _before_exit(states: Sequence[ProcessState], timeout: float | None) -> FlushResult:
+def _before_exit(
+    states: Sequence[ProcessState], timeout: float | None, within: float = NEVER
+) -> FlushResult:
     working = [state for state in states if state.has_work()]
     if timeout is None:
         timeout = max((state.shutdown_timeout for state in working), default=0.0)
-    deadline = time.monotonic() + timeout
-    waiting = [(state, state.start(deadline, at_exit=True)) for state in working]
-    results = (state.before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
+    deadline = time.monotonic() + min(timeout, within)
+    waiting = [(state, state.start_before_exit(deadline)) for state in working]
+    results = (state.finish_before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
     return sum(results, FlushResult())
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from whisperr import flush_all as before_exit
+from whisperr import before_exit
 
 if TYPE_CHECKING:
     from whisperr import FlushResult, Whisperr
@@ -39,7 +39,7 @@ class WhisperrMiddleware:
 
     def __init__(self, app: Application, client: Whisperr | None = None) -> None:
         self._app = app
-        self._deliver: Deliver = before_exit if client is None else client.flush
+        self._deliver: Deliver = before_exit if client is None else client.before_exit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""

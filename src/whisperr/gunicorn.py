@@ -7,14 +7,14 @@ the end of a worker fit into gunicorn's timeouts and say in its log what was del
 from __future__ import annotations
 
 import importlib
+import math
 import signal
 import sys
 import weakref
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from whisperr import after_fork
-from whisperr import flush_all as before_exit
+from whisperr import after_fork, before_exit
 
 Hook = Callable[..., None]
 
@@ -49,7 +49,7 @@ def _exit(*_: object) -> None:
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Deliver what the worker holds, within gunicorn's own timeouts; log what came of it."""
     try:
-        result = before_exit(_seconds(worker.cfg))
+        result = before_exit(within=_seconds(worker.cfg))
         if result.delivered or result.queued:
             worker.log.info(
                 "Whisperr delivered %d operations of this worker, %d are left.",
@@ -63,10 +63,7 @@ def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's 
 def _seconds(cfg: Any) -> float:
     """Half of what gunicorn gives a worker that ends, and one that does not report to it."""
     limits = [float(cfg.graceful_timeout), float(cfg.timeout)]
-    return min((limit / 2 for limit in limits if limit > 0), default=_SECONDS)
-
-
-_SECONDS = 5.0
+    return min((limit / 2 for limit in limits if limit > 0), default=math.inf)
 
 
 def install(config: MutableMapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 LAB_STATE: `queued` (only an ending delivers) or `held` (defaults).
 LAB_BOOT: how many operations are tracked while this module is imported.
+LAB_SHUTDOWN_TIMEOUT: seconds that an ending may wait for the service; the default is the client's.
 LAB_HOOKS: see hooks.py.
 """
 
@@ -28,7 +29,13 @@ _IDENTIFY_EVERY = 100
 _numbers = itertools.count(1)
 
 
-client = lab.client(**STATES[os.environ.get("LAB_STATE", "held")])
+def _options() -> dict[str, Any]:
+    options = STATES[os.environ.get("LAB_STATE", "held")]
+    seconds = os.environ.get("LAB_SHUTDOWN_TIMEOUT")
+    return options if seconds is None else {**options, "shutdown_timeout": float(seconds)}
+
+
+client = lab.client(**_options())
 
 
 def work(count: int) -> int:

@@ -37,9 +37,9 @@ class Environment:
 
 def environments() -> dict[str, Environment]:
     """By version: those in the folder WHISPERR_HOSTS, else the one that runs the tests."""
-    folder = os.environ.get("WHISPERR_HOSTS")
-    if folder is None:
+    if "WHISPERR_HOSTS" not in os.environ:
         return {_OWN_VERSION: _own()}
+    folder = os.path.abspath(os.environ["WHISPERR_HOSTS"])
     found = {}
     for version in (*VERSIONS, *FURTHER_VERSIONS):
         scripts = Path(folder, version, "bin")

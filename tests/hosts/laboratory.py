@@ -211,7 +211,10 @@ class Laboratory:
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The lines that the host's processes wrote under this name; see lab.py."""
         path = self.folder / name
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        whole, _, _ = path.read_text().rpartition("\n")  # the last may be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def unexpected_reports(self) -> list[dict[str, Any]]:
         """What `on_error` was told, but for the reports that belong to this host."""
