@@ -54,10 +54,11 @@ ORDER = [
     "asgi",
     "celery",
     "gunicorn",
+    "uwsgi",
     "cli",
 ]
 #: Helpers for hosts: users of the public package like anyone else.
-HELPERS = ["asgi", "celery", "gunicorn"]
+HELPERS = ["asgi", "celery", "gunicorn", "uwsgi"]
 #: What only one module may do, and what would give it away.
 ROOMS = {
     "_fork": {"fork", "forkpty", "getpid", "register_at_fork"},

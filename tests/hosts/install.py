@@ -1,4 +1,4 @@
-"""Makes the environments of `make hosts`: for each Python one with the hosts, two with uWSGI."""
+"""Makes the environments of `make hosts`: for each Python one with the hosts, others with uWSGI."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from hosts.environments import FURTHER_VERSIONS, ROOT, VERSIONS
+from hosts.uwsgi_rows import THREADLESS, THREADLESS_VERSIONS
 
-#: Names of folders by extra of pyproject.toml; both builds of uWSGI install the same module.
-EXTRAS = {"hosts": "{}", "pyuwsgi": "pyuwsgi-{}", "uwsgi": "uwsgi-{}"}
+#: Names of folders by extras of pyproject.toml; both builds of uWSGI install the same module.
+EXTRAS = {
+    "hosts,neighbours": "{}",
+    "pyuwsgi": "pyuwsgi-{}",
+    "uwsgi,neighbours": "uwsgi-{}",
+    "pyuwsgi-threadless": f"pyuwsgi-{THREADLESS}-{{}}",
+}
 
 
 def find_python(version: str) -> str | None:
@@ -55,6 +61,7 @@ def main(folder: str) -> None:
         for version, python in pythons.items()
         if python is not None
         for extra, name in EXTRAS.items()
+        if "threadless" not in extra or version in THREADLESS_VERSIONS
     ]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: install(*job), jobs))

@@ -87,6 +87,7 @@ def _recycle(lab: Laboratory) -> Collection[int]:
 
 
 def _harakiri(lab: Laboratory) -> Collection[int]:
+    wait_until_idle(lab)  # the end of a request on another thread would disarm it
     lab.exchange("/block?seconds=60")  # its worker is ended in the middle of it
     return _blocked(lab)
 
@@ -232,6 +233,22 @@ class UwsgiRow(Row):
         lab.signal(signal.SIGINT)
 
 
+class GeventRow(UwsgiRow):
+    """A worker that has not begun to serve runs no hook in a loop of gevent's."""
+
+    def stop(self, lab: Laboratory) -> None:
+        """Once each worker has answered."""
+
+        def all_have_answered() -> bool:
+            lab.request_all("/ready", 4)
+            workers = workers_of(lab)
+            return bool(workers) and all(worker["delta_requests"] for worker in workers)
+
+        lab.wait_until(lambda: lab.exchange("/ready", 2.0)[0] == 200)
+        lab.wait_until(all_have_answered)
+        super().stop(lab)
+
+
 class MasterlessRow(UwsgiRow):
     """uWSGI without a master: the first process is a worker, too."""
 
@@ -312,8 +329,6 @@ MODES = [
         versions=("3.10", "3.11", "3.12"),
     ),
     Mode("threads", ("--threads", "4")),
-    Mode("gevent", _GEVENT),
-    Mode("gevent, patched", _GEVENT, module="hosts.uwsgi_gevent_app"),
     Mode("skip-atexit-teardown", ("--skip-atexit-teardown",)),
     Mode(
         "skip-atexit",
@@ -321,6 +336,10 @@ MODES = [
         endings=_bound(_NO_HOOK, RECYCLE, STOP),
         missing={RELOAD: "As a graceful stop.", KILLED: "As in the default mode."},
     ),
+]
+GEVENT_MODES = [
+    Mode("gevent", _GEVENT),
+    Mode("gevent, patched", _GEVENT, module="hosts.uwsgi_gevent_app"),
 ]
 _MASTERLESS_ONE = Mode(
     "without a master",
@@ -385,6 +404,7 @@ _SPOOLER_DELIVERING = replace(
 )
 ROWS: list[Row] = [
     *map(UwsgiRow, MODES),
+    *map(GeventRow, GEVENT_MODES),
     MasterlessRow(_MASTERLESS_ONE, 1),
     MasterlessRow(_MASTERLESS_TWO, 2),
     ThreadlessRow(_THREADLESS_MODE),
