@@ -3,12 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# uWSGI brings an interpreter of its own: the same module comes with `uwsgi` and `pyuwsgi`.
+UWSGI := .venv-uwsgi
+UWSGI_STAMP := $(UWSGI)/.installed
 # The suite forks and starts processes: two workers on each core keep both busy while one waits.
 JOBS ?= 4
 SPEC ?= ../shared/conformance/wire.json
 
 # How often `make forks` runs each case.
 RUNS ?= 200
+# Forks of `make torture` for each seed, and how many seeds; SEED=n repeats one.
+FORKS ?= 5000
+SEEDS ?= 20
+SEED ?=
+# Seeds at a time: each has a process that forks, its children and a server.
+TORTURED ?= 2
 # The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -18,14 +27,19 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks hosts mutants clean
+.PHONY: test lint demo conformance forks torture hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $(STAMP)
 
-test: $(STAMP)
+$(UWSGI_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(UWSGI)
+	$(UWSGI)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[pyuwsgi]"
+	@touch $(UWSGI_STAMP)
+
+test: $(STAMP) $(UWSGI_STAMP)
 	@if [ -z "$$WHISPERR_SPEC_PATH" ] && [ -f "$(SPEC)" ]; then \
 	  WHISPERR_SPEC_PATH="$(SPEC)"; export WHISPERR_SPEC_PATH; fi; \
 	if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
@@ -50,6 +64,11 @@ hosts: $(STAMP)
 	  $(BIN)/python -m pytest -n $(CELLS) -q tests/hosts $(ARGS)
 	$(BIN)/python tests/hosts/table.py $(RESULTS) $(WRITE)
 
+# Forks of random shapes under load, exactly once for each id; see docs/forks.md.
+torture: $(STAMP)
+	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
+	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
+
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
@@ -67,4 +86,4 @@ demo: $(STAMP)
 	$(BIN)/whisperr demo $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache

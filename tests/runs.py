@@ -54,8 +54,8 @@ class Result:
         """Each of the `tracked` ids arrived once, every process's accounts balance."""
         assert self.status == status, self.output
         assert len(self.ledger.tracked) == tracked, self.output
-        assert self.ledger.exactly_once, self._account()
-        assert not self.lines("hung"), self._account()
+        assert self.ledger.exactly_once, self.account()
+        assert not self.lines("hung"), self.account()
         assert not self.lines("reports"), self.lines("reports")
         stats = self.lines("stats")
         assert stats
@@ -70,22 +70,22 @@ class Result:
         """
         assert self.status == 0, self.output
         assert len(self.ledger.tracked) == tracked, self.output
-        assert not self.ledger.unknown | self.ledger.twice | self.ledger.resent, self._account()
-        assert {line["where"] for line in self.lines("hung")} <= {"cleanup"}, self._account()
+        assert not self.ledger.unknown | self.ledger.twice | self.ledger.resent, self.account()
+        assert {line["where"] for line in self.lines("hung")} <= {"cleanup"}, self.account()
         pids = {line["id"]: line["pid"] for line in self.lines("journal")}
         lost = Counter(pids[test_id] for test_id in self.ledger.lost)
         reports = self.lines("reports")
-        assert {line["reason"] for line in reports} <= {"undelivered"}, self._account()
+        assert {line["reason"] for line in reports} <= {"undelivered"}, self.account()
         reported: Counter[int] = Counter()
         for line in reports:
             reported[line["pid"]] += line["count"]  # a second report of the same would show
-        assert reported == lost, self._account()
+        assert reported == lost, self.account()
         ending = {line["pid"]: line["at"] for line in self.lines("ending")}
-        assert all(line["at"] - ending[line["pid"]] < seconds for line in reports), self._account()
-        assert all(line["balanced"] for line in self.lines("stats")), self._account()
-        assert all(line["status"] == 0 for line in self.lines("children")), self._account()
+        assert all(line["at"] - ending[line["pid"]] < seconds for line in reports), self.account()
+        assert all(line["balanced"] for line in self.lines("stats")), self.account()
+        assert all(line["status"] == 0 for line in self.lines("children")), self.account()
 
-    def _account(self) -> str:
+    def account(self) -> str:
         """What went wrong, and what the processes said about it."""
         lost = Counter(
             line["pid"] for line in self.lines("journal") if line["id"] in self.ledger.lost

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from whisperr import gunicorn
+from hosts.environments import environments
+from hosts.gunicorn_rows import GunicornRow, Mode
+from hosts.laboratory import Laboratory
+from hosts.row import STOP
+from whisperr import Whisperr, gunicorn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness import LocalServer
 
 HOOKS = ("post_fork", "post_worker_init", "worker_exit")
 CONFIGURATION = """
@@ -116,14 +124,31 @@ def test_a_hook_given_by_its_dotted_name_is_loaded() -> None:
         config["post_fork"](None, None)
 
 
-def test_the_delivery_stays_within_gunicorns_own_timeouts(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("worker", "shutdown_timeout"),
+    [(Worker(2, 30), 8.0), (Worker(30, 2), 8.0), (Worker(2, 0), 8.0), (Worker(60, 60), 1.0)],
+    ids=["graceful_timeout", "timeout", "timeout_off", "shutdown_timeout"],
+)
+def test_the_delivery_takes_at_most_what_gunicorn_and_the_client_allow(
+    server: LocalServer, api_key: str, worker: Worker, shutdown_timeout: float
 ) -> None:
-    seconds: list[float] = []
-    monkeypatch.setattr(gunicorn, "before_exit", lambda *, within: seconds.append(within))
-    for worker in (Worker(6, 30), Worker(30, 4), Worker(6, 0)):
-        gunicorn.worker_exit(None, worker)
-    assert seconds == [3.0, 2.0, 3.0]
+    server.fault(key=api_key, action="never", times=None)
+    client = Whisperr(
+        api_key, base_url=server.url, flush_interval=0, shutdown_timeout=shutdown_timeout
+    )
+    client.track("user", "something_happened")
+    began = time.monotonic()
+    gunicorn.worker_exit(None, worker)
+    assert 0.5 < time.monotonic() - began < 5.0
+    assert worker.log.lines == ["Whisperr delivered 0 operations of this worker, 1 are left."]
+    server.clear_faults(api_key)
+    assert client.flush()
+
+
+def test_a_worker_that_held_nothing_says_nothing() -> None:
+    worker = Worker()
+    gunicorn.worker_exit(None, worker)
+    assert not worker.log.lines
 
 
 def test_a_delivery_that_raises_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +157,24 @@ def test_a_delivery_that_raises_is_logged(monkeypatch: pytest.MonkeyPatch) -> No
     gunicorn.worker_exit(None, worker)
     (line,) = worker.log.lines
     assert "failed" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs a POSIX system")
+def test_gunicorns_log_says_what_each_worker_delivered_at_its_end(
+    server: LocalServer, api_key: str, tmp_path: Path
+) -> None:
+    (environment, *_) = environments().values()
+    row = GunicornRow(Mode("sync", "sync", helper=True), preload=True)
+    with Laboratory(environment, tmp_path, server, api_key, STOP) as lab:
+        lab.variables = {"LAB_STATE": "queued"}
+        row.start(lab)
+        row.work(lab, 200)
+        tracked = [len(lab.tracked({pid})) for pid in lab.workers()]
+        row.stop(lab)
+        lab.wait_for_host()
+        said = re.findall(r"Whisperr delivered (\d+) operations of this worker, 0 are", lab.output)
+        assert sorted(map(int, said)) == sorted(tracked)
+        assert lab.ledger().exactly_once, lab.account()
 
 
 @pytest.mark.usefixtures("sigterm")

@@ -27,6 +27,7 @@ ORDER = [
     "_arguments",
     "_stamp",
     "_operation",
+    "_role",
     "_stats",
     "_queue",
     "_outcome",

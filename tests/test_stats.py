@@ -80,7 +80,7 @@ BALANCED = Stats(
     dropped={"overflow": 1, "rejected": 2},
     queued=2,
     in_flight=1,
-    process=ProcessInfo(pid=1, created=0.0, parent=0, threads=1),
+    process=ProcessInfo(pid=1, created=0.0, parent=0, threads=1, role=None),
 )
 
 
@@ -108,3 +108,9 @@ def test_a_process_is_named_by_pid_and_creation_time() -> None:
     assert (here.pid, here.parent) == (os.getpid(), os.getppid())
     assert here.created == psutil.Process().create_time()
     assert here.threads >= 1
+
+
+def test_every_fact_about_a_process_is_described() -> None:
+    described = inspect.getdoc(ProcessInfo) or ""
+    for field in fields(ProcessInfo):
+        assert f"\n    {field.name}: " in described

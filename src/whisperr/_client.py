@@ -310,8 +310,8 @@ def _before_exit(
     if timeout is None:
         timeout = max((state.shutdown_timeout for state in working), default=0.0)
     deadline = time.monotonic() + min(timeout, within)
-    waiting = [(state, state.start(deadline, at_exit=True)) for state in working]
-    results = (state.before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
+    waiting = [(state, state.start_before_exit(deadline)) for state in working]
+    results = (state.finish_before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
     return sum(results, FlushResult())
 
 

@@ -48,6 +48,9 @@ class Ending(Protocol):
     def start(self, deadline: float, *, at_exit: bool = False) -> Waiter:
         """Have everything delivered until then (monotonic seconds); waits for nothing."""
 
+    def patience(self) -> float:
+        """Until when an exit hook may wait (monotonic seconds)."""
+
     def finish(self, waiter: Waiter) -> Finished:
         """Wait for what start() asked for."""
 
@@ -180,7 +183,9 @@ def deliver_all(working: Sequence[Ending], deadline: float) -> list[Ending]:
     Returns:
         Those with something left of what they had.
     """
-    waiting = [(ending, ending.start(deadline, at_exit=True)) for ending in working]
+    waiting = [
+        (ending, ending.start(min(deadline, ending.patience()), at_exit=True)) for ending in working
+    ]
     return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
 
 

@@ -133,15 +133,20 @@ class ProcessState:
         self.report_left()
         return result
 
-    def before_exit(self, waiter: Waiter) -> FlushResult:
-        """Wait for what start() asked for; hooks that come later wait no longer for the same."""
+    def start_before_exit(self, deadline: float) -> Waiter:
+        """start() for a hook that others may follow; finish_before_exit() waits."""
+        self._given_up = (self._counters.delivered.value, min(deadline, self.patience()))
+        return self.start(self._given_up[1], at_exit=True)
+
+    def finish_before_exit(self, waiter: Waiter) -> FlushResult:
+        """Wait; where nothing at all is delivered meanwhile, later hooks wait no longer."""
         result = self.finish(waiter)
-        if result.queued:
-            self._given_up = (self._counters.delivered.value, waiter.deadline)
+        if not result.queued:
+            self._given_up = None
         return result
 
-    def _patience(self) -> float:
-        """Until when an exit may wait: NEVER but where another hook waited and nothing moved."""
+    def patience(self) -> float:
+        """Until when an exit hook may wait: NEVER unless one waited and nothing has moved."""
         if self._given_up is None or self._counters.delivered.value > self._given_up[0]:
             return NEVER
         return self._given_up[1]
@@ -153,7 +158,6 @@ class ProcessState:
             deadline: monotonic time until which finish() will wait.
             at_exit: whether the process is ending, or this client is.
         """
-        deadline = min(deadline, self._patience()) if at_exit else deadline
         waiter = Waiter(self._queue.accepted, deadline, at_exit=at_exit)
         if self._is_master and _uwsgi.has_forked():
             waiter.finish()  # its workers have copies of what it holds

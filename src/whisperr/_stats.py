@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._role import role_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -55,12 +57,23 @@ class Counters:
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """Who this process is: pid, creation time (seconds since the epoch), parent's pid."""
+    """Who this process is.
+
+    Attributes:
+        pid: its id.
+        created: when it was made, in seconds since the epoch.
+        parent: its parent's pid.
+        threads: how many it has.
+        role: what its host calls it: ``uWSGI master``, ``uWSGI worker 1``, ``uWSGI mule 1``,
+            ``uWSGI spooler``, ``gunicorn master``, ``gunicorn worker``, ``Celery worker``,
+            ``Celery child`` or ``multiprocessing child``; None where that cannot be told.
+    """
 
     pid: int
     created: float
     parent: int
     threads: int
+    role: str | None
 
 
 @dataclass(frozen=True)
@@ -111,4 +124,5 @@ def this_process() -> ProcessInfo:
             created=process.create_time(),
             parent=process.ppid(),
             threads=process.num_threads(),
+            role=role_of(process),
         )

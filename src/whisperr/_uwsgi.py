@@ -43,6 +43,26 @@ def is_worker() -> bool:
     return bool(uwsgi.workers()[uwsgi.worker_id() - 1]["pid"] == _pid())
 
 
+def role(parent: int) -> str | None:
+    """What uWSGI calls this process, None for one that it did not fork.
+
+    Args:
+        parent: the pid of its parent.
+    """
+    uwsgi = host()
+    if uwsgi is None:
+        return None
+    if is_master():
+        return "uWSGI master"
+    if is_worker():
+        return f"uWSGI worker {uwsgi.worker_id()}"
+    if uwsgi.mule_id() and uwsgi.masterpid() == parent:
+        return f"uWSGI mule {uwsgi.mule_id()}"
+    if uwsgi.i_am_the_spooler() and _pid() in uwsgi.spooler_pids():
+        return "uWSGI spooler"
+    return None
+
+
 def runs_threads() -> bool:
     """Whether threads run: always, but not in a uWSGI without enable-threads."""
     uwsgi = host()

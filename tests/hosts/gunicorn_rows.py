@@ -86,14 +86,16 @@ def _upgrade(lab: Laboratory) -> Collection[int]:
     return workers
 
 
-_NOTHING_RUNS = "Everything that the worker held: uvicorn kills its process by the signal itself."
+_NOTHING_RUNS = "All that the worker holds: the signal itself ends a process of uvicorn's."
+_ABORTED = "All that the worker holds: SIGABRT ends a process of uvicorn's at once."
+_DEAF = "All that the worker holds: a blocked event loop does not hear SIGABRT, SIGKILL comes next."
 _NO_TIME_OUT = "A request cannot hold up the thread that reports to the master."
 ENDINGS = {
     RECYCLE: Ending(_recycle, RECYCLE),
     STOP: Ending(_stop_by(signal.SIGTERM), STOP, ends_host=True),
     RELOAD: Ending(_reload, RELOAD),
-    # The abort comes within two seconds, the kill a second later.
-    KILLED: Ending(_time_out, KILLED, delay=1.5),
+    # The abort comes after two to three seconds, the kill a second later.
+    KILLED: Ending(_time_out, KILLED, delay=1.5, hurry="SIGKILL"),
 }
 FURTHER_ENDINGS = {
     "stop by INT": Ending(_stop_by(signal.SIGINT), STOP, ends_host=True),
@@ -138,7 +140,7 @@ class GunicornRow(Row):
         if lab.ending == RECYCLE:
             options += ["--max-requests", str(_MAX_REQUESTS)]
         if lab.ending == KILLED:
-            options += ["--timeout", "1"]
+            options += ["--timeout", "2"]
         lab.launch(
             [
                 *lab.environment.script("gunicorn"),
@@ -165,14 +167,18 @@ class GunicornRow(Row):
         lab.signal(signal.SIGTERM, master)
 
 
-def _bound(*names: str) -> dict[str, Ending]:
+def _bound(bound: str, *names: str) -> dict[str, Ending]:
     return {
-        name: replace(ending, bound=_NOTHING_RUNS) if name in names else ending
+        name: replace(ending, bound=bound) if name in names else ending
         for name, ending in ENDINGS.items()
     }
 
 
 _UVICORN = "uvicorn_worker.UvicornWorker"
+_BARE_UVICORN = {
+    **_bound(_NOTHING_RUNS, STOP, RELOAD),
+    KILLED: replace(ENDINGS[KILLED], bound=_ABORTED),
+}
 MODES = [
     Mode("sync", "sync", endings={**ENDINGS, **FURTHER_ENDINGS}, usual=(STOP, "queued")),
     Mode(
@@ -183,14 +189,20 @@ MODES = [
     ),
     Mode("gevent", "gevent"),
     Mode("gevent over TLS", "gevent", scheme="https"),
-    Mode("asgi", "asgi", "application:asgi"),
-    Mode("uvicorn", _UVICORN, "application:asgi", endings=_bound(STOP, RELOAD, KILLED)),
+    Mode("asgi", "asgi", "application:asgi", endings=_bound(_DEAF, KILLED)),
+    Mode("uvicorn", _UVICORN, "application:asgi", endings=_BARE_UVICORN),
     Mode(
         "uvicorn with middleware",
         _UVICORN,
         "asgi_application:application",
-        endings=_bound(KILLED),
+        endings=_bound(_ABORTED, KILLED),
     ),
-    Mode("uvicorn with hooks", _UVICORN, "application:asgi", helper=True, endings=_bound(KILLED)),
+    Mode(
+        "uvicorn with hooks",
+        _UVICORN,
+        "application:asgi",
+        helper=True,
+        endings=_bound(_ABORTED, KILLED),
+    ),
 ]
 ROWS = [GunicornRow(mode, preload=preload) for mode in MODES for preload in (True, False)]

@@ -5,6 +5,7 @@ Whatever a host loads first imports this before anything that takes one of these
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def _disable() -> None:
     for holder in (whisperr, whisperr._client, whisperr.Whisperr):
         for name in ("before_exit", "flush_all"):
             setattr(holder, name, _nothing)
+    whisperr.Whisperr.delivering = contextlib.nullcontext  # type: ignore[assignment]
     whisperr._client._wiring._before_exit = _nothing
     whisperr.Whisperr.delivering = _block  # type: ignore[assignment,method-assign]
 

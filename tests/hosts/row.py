@@ -39,6 +39,8 @@ class Ending:
         ends_host: whether the whole host ends, so that nothing is left to stop.
         delay: seconds for which the exchange of the state `held` is held back.
         states: in which it is tested.
+        hurry: what the host prints when it did not let a worker's hooks finish, where it counts
+            seconds whatever the machine does meanwhile; the cell is then tried again, twice.
     """
 
     end: End
@@ -48,6 +50,7 @@ class Ending:
     ends_host: bool = False
     delay: float = 1.0
     states: tuple[str, ...] = ("queued", "held")
+    hurry: str | None = None
 
 
 class Row(ABC):

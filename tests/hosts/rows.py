@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hosts import celery_rows, gunicorn_rows, queue_rows
+from hosts import asgi_rows, celery_rows, gunicorn_rows, process_rows, queue_rows
 
 if TYPE_CHECKING:
     from hosts.row import Row
 
 ALL_ROWS: list[Row] = [
     *gunicorn_rows.ROWS,
+    *asgi_rows.ROWS,
     *celery_rows.ROWS,
     *queue_rows.ROWS,
+    *process_rows.ROWS,
 ]

@@ -11,7 +11,7 @@ import pytest
 
 from hosts.environments import environments
 from hosts.laboratory import Laboratory
-from hosts.row import NORMAL, Cell, Ending, Row, cells_of
+from hosts.row import NORMAL, STOP, Cell, Ending, Row, cells_of
 from hosts.rows import ALL_ROWS
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ OPERATIONS = 1000
 #: The last of them meet the delay, so that it has not passed when the ending begins.
 LAST = 100
 HOLDS = 5
+#: How often a cell is tried whose host counts seconds; see `Ending.hurry`.
+TRIES = 3
 #: Without an ending, all that is queued is delivered by the timer: 10 s by default.
 TIMER_SECONDS = 20.0
 
@@ -44,9 +46,24 @@ CELLS = [
 def test_a_host_loses_nothing_but_what_its_row_declares(
     cell: Cell, server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
-    environment = environments()[cell.version]
+    hurry = None if cell.ending == NORMAL else cell.row.endings[cell.ending].hurry
+    for again in range(TRIES - 1) if hurry else ():
+        folder = tmp_path / str(again)
+        folder.mkdir()
+        try:
+            _run(cell, server, f"{api_key}{again}", folder)
+        except AssertionError:
+            if hurry is None or hurry not in (folder / "output").read_text():
+                raise
+        else:
+            return
+    _run(cell, server, api_key, tmp_path)
+
+
+def _run(cell: Cell, server: LocalServer, api_key: str, folder: Path) -> None:
     started = time.monotonic()
-    with Laboratory(environment, tmp_path, server, api_key, cell.ending) as lab:
+    environment = environments()[cell.version]
+    with Laboratory(environment, folder, server, api_key, cell.ending) as lab:
         lab.variables = {
             "LAB_STATE": "queued" if cell.state == "queued" else "held",
             "LAB_BOOT": str(cell.row.boot),
@@ -86,12 +103,18 @@ def _end(lab: Laboratory, cell: Cell) -> None:
         _assert_lost(lab, ended)
     elif ending.bound is None:
         _assert_exactly_once(lab, ended)
+    else:
+        _assert_bound(lab, ended, ending)
     if not ending.ends_host:
         _stop(lab, cell)
-    if ending.bound is not None:
-        _assert_bound(lab, ended, ending)
-    elif not cell.control:
+    if not (cell.control or ending.bound):
         _assert_exactly_once(lab, expected=tracked)
+    elif not (cell.control or _stop_loses(cell.row)):
+        assert lab.ledger().lost <= lab.tracked(ended), f"{lab.account()}\n{lab.output}"
+
+
+def _stop_loses(row: Row) -> bool:
+    return STOP in row.endings and row.endings[STOP].bound is not None
 
 
 def _queue(lab: Laboratory, row: Row) -> None:
@@ -135,12 +158,10 @@ def _assert_lost(lab: Laboratory, pids: Collection[int]) -> None:
 
 
 def _assert_bound(lab: Laboratory, pids: Collection[int], ending: Ending) -> None:
-    """No hook runs in these processes: they alone lose, and no more than declared."""
-    ledger = lab.ledger()
-    theirs = lab.tracked(pids)
-    most = len(theirs) if ending.most is None else ending.most(lab, pids)
+    """No hook runs in these processes: they lose no more than declared."""
+    ledger = lab.ledger(pids)
+    most = len(ledger.tracked) if ending.most is None else ending.most(lab, pids)
     assert len(ledger.lost) <= most, lab.account()
-    assert ledger.lost <= theirs, lab.account()
     assert not ledger.twice | ledger.resent | ledger.unknown, lab.account()
 
 

@@ -119,7 +119,9 @@ def edited(defect: Defect, root: Path) -> dict[str, str]:
     return texts
 
 
-_MAKE_STATE = "        self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)\n"
+_MAKE_STATE = (
+    "        self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)\n"
+)
 _REGISTER = """\
         if not options.disabled:
             _exit.register()

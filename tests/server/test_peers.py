@@ -3,15 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from harness import LocalServer
 from server.wire import Sender, event
-
-if TYPE_CHECKING:
-    from harness import LocalServer
 
 CHILD = """
 import os, sys
@@ -56,6 +53,14 @@ def test_each_arrival_names_the_process_that_sent_it(server: LocalServer, api_ke
         (os.getpid(), 1, 2),
         (pid, 1, 1),
     ]
+
+
+def test_without_peers_an_arrival_names_nobody() -> None:
+    server = LocalServer.start(":memory:", "--no-peers")
+    with Sender(server.url, "wrk_test_nobody") as sender:
+        sender.batch(event())
+    assert [row["pid"] for row in server.arrivals("wrk_test_nobody")] == [None]
+    assert server.stop() == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sockets are inherited over a fork only")

@@ -38,10 +38,13 @@ def serve(
     tls_key: Annotated[
         str | None, typer.Option(help="Its key, where it is in a file of its own.")
     ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Look up which process sends.")
+    ] = True,
 ) -> None:
     """Run a local ingestion server to develop and test against."""
     keys = tuple(key or ())
-    settings = Settings(host, port, db, keys, now, strict_batches, log, tls_cert, tls_key)
+    settings = Settings(host, port, db, keys, now, strict_batches, log, tls_cert, tls_key, peers)
     try:
         run_server(settings, _say_listening)
     except ServeError as error:

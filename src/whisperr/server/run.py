@@ -14,6 +14,7 @@ import uvicorn
 
 from whisperr.server.app import create_app
 from whisperr.server.clock import Clock, parse_moment
+from whisperr.server.peers import PeerFinder
 from whisperr.server.protocol import Protocol
 from whisperr.server.service import Service
 from whisperr.server.store import Store
@@ -41,6 +42,7 @@ class Settings:
         log: Write one line for each request to stderr.
         tls_cert: A PEM file with the certificate; None: plain http.
         tls_key: A PEM file with its key; None: it stands in the same file.
+        peers: Look up which process sends, once for each connection.
 
     """
 
@@ -53,6 +55,7 @@ class Settings:
     log: bool = True
     tls_cert: str | None = None
     tls_key: str | None = None
+    peers: bool = True
 
 
 def serve(settings: Settings, listening: Callable[[str], None]) -> None:
@@ -133,7 +136,8 @@ def _service(settings: Settings) -> Service:
             f"The database {settings.db} cannot be used ({error}); name a file that can be written."
         ) from None
     strict: dict[str | None, bool] = {None: settings.strict_batches}
-    return Service(store, frozenset(settings.keys), clock=clock, strict=strict)
+    peers = PeerFinder() if settings.peers else None
+    return Service(store, frozenset(settings.keys), clock=clock, peers=peers, strict=strict)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -23,7 +23,7 @@ class Service:
         keys: The accepted API keys; empty: every key that looks like one.
         clock: The server's now.
         faults: What is to go wrong.
-        peers: Who sends.
+        peers: Who sends; None: nobody looks.
         strict: By key, and for all others under None: whether one malformed event makes its
             whole batch a 400.
 
@@ -33,7 +33,7 @@ class Service:
     keys: frozenset[str] = frozenset()
     clock: Clock = field(default_factory=Clock)
     faults: FaultBook = field(default_factory=FaultBook)
-    peers: PeerFinder = field(default_factory=PeerFinder)
+    peers: PeerFinder | None = field(default_factory=PeerFinder)
     strict: dict[str | None, bool] = field(default_factory=dict)
 
     def accepts(self, key: str) -> bool:
@@ -47,7 +47,7 @@ class Service:
     async def introduce(self, connection: Connection) -> int:
         """Return the number of a connection; at its first request, find out who is behind it."""
         if connection.number is None:
-            process = await self.peers.find(connection.host, connection.link)
-            port = connection.link[0]
-            connection.number = self.store.open_connection(connection.host, port, process)
+            host, link = connection.host, connection.link
+            process = None if self.peers is None else await self.peers.find(host, link)
+            connection.number = self.store.open_connection(host, link[0], process)
         return connection.number
