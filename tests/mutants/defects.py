@@ -6,6 +6,7 @@ Plain data. To add a row, add a `Defect` and run ``make mutants ARGS="its name"`
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ TRANSPORT = "tests/test_transport.py::"
 QUEUE = "tests/test_queue.py::"
 GUARD = "tests/test_adapter.py::test_a_child_leaves_its_parents_connection_alone"
 THREADS = "tests/test_threads.py::"
+HANDOVER = "tests/hosts/test_uwsgi_handover.py::"
+#: Tests in hosts name the Python that the host runs on.
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FIRST_DELIVERY = (
     "tests/test_process.py::test_the_first_delivery_makes_the_session_and_the_tls_context[https]"
 )
@@ -1125,7 +1129,9 @@ import weakref
             (
                 "_exit.py",
                 """\
-    waiting = [(ending, ending.start(deadline, at_exit=True)) for ending in working]
+    waiting = [
+        (ending, ending.start(min(deadline, ending.patience()), at_exit=True)) for ending in working
+    ]
     return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
 """,
                 """\
@@ -1562,5 +1568,182 @@ import weakref
             ),
         ),
         (ENDS + "test_an_operation_of_a_late_handler_that_cannot_be_delivered_is_reported",),
+    ),
+    Defect(
+        "a thread is started in a uWSGI master",
+        (8,),
+        (
+            (
+                "_sender.py",
+                """\
+        if _uwsgi.only_forks():
+            return False
+""",
+                "",
+            ),
+        ),
+        (HANDOVER + f"test_a_master_never_has_a_second_thread[{_PYTHON}-default]",),
+    ),
+    Defect(
+        "every worker delivers what the uWSGI master queued",
+        (6, 8),
+        (
+            (
+                "_handover.py",
+                "                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "",
+            ),
+        ),
+        (
+            HANDOVER
+            + "test_one_of_four_workers_that_start_at_once_delivers_although_none_tracks"
+            + f"[{_PYTHON}]",
+        ),
+    ),
+    Defect(
+        "a worker notes nothing of what it took over: its successor sends it all again",
+        (6, 8),
+        (
+            (
+                "_handover.py",
+                "            self._record.write(self._numbers[done - 1] + 1, reported)\n",
+                "            del reported\n",
+            ),
+        ),
+        (
+            HANDOVER
+            + f"test_what_a_killed_worker_had_delivered_of_it_does_not_come_again[{_PYTHON}]",
+        ),
+    ),
+    Defect(
+        "what was taken over counts as settled at once",
+        (8, 10),
+        (
+            (
+                "_handover.py",
+                "        left = 0 if oldest is None else max(self.mark - oldest, 0)\n",
+                "        left = 0 * (oldest or 0)\n",
+            ),
+        ),
+        (HANDOVER + f"test_what_a_killed_worker_took_over_goes_to_its_successor[{_PYTHON}]",),
+    ),
+    Defect(
+        "a worker of uWSGI's is known by a pid that its master writes too late",
+        (8,),
+        (
+            (
+                "_uwsgi.py",
+                "        return bool(os.getppid() == uwsgi.masterpid())\n",
+                '        return bool(uwsgi.workers()[uwsgi.worker_id() - 1]["pid"] == _pid())\n',
+            ),
+        ),
+        (
+            HANDOVER
+            + f"test_a_worker_that_runs_before_the_master_knows_its_pid_takes_over[{_PYTHON}]",
+        ),
+    ),
+    Defect(
+        "a slot of uWSGI's is overwritten",
+        (10,),
+        (
+            (
+                "_hosts.py",
+                """\
+            if self._previous is not None:
+                self._previous()
+""",
+                "            pass\n",
+            ),
+        ),
+        (HANDOVER + f"test_hooks_of_the_application_run_beside_ours[{_PYTHON}-before-slots]",),
+    ),
+    Defect(
+        "the application's slots stay what uwsgidecorators made of them",
+        (8,),
+        (
+            (
+                "_hosts.py",
+                """\
+    for slot, value in before.items():  # the application's own
+        setattr(uwsgi, slot, value)
+""",
+                "",
+            ),
+        ),
+        (HANDOVER + f"test_hooks_of_the_application_run_beside_ours[{_PYTHON}-before-slots]",),
+    ),
+    Defect(
+        "a worker's end does not ask for what the master queued",
+        (8, 10),
+        (
+            (
+                "_hosts.py",
+                """\
+        self._after_fork()
+        _exit.run_exit_hook()
+""",
+                "        _exit.run_exit_hook()\n",
+            ),
+        ),
+        (
+            HANDOVER
+            + f"test_the_end_of_a_worker_takes_over_where_the_slot_was_overwritten[{_PYTHON}]",
+        ),
+    ),
+    Defect(
+        "calls in a uWSGI master after its forks are queued for nobody",
+        (8, 14),
+        (
+            (
+                "_process.py",
+                "        if not _uwsgi.has_forked() and self._handover.offer(self._queue):\n",
+                "        if self._handover.offer(self._queue):\n",
+            ),
+        ),
+        (
+            HANDOVER
+            + f"test_calls_in_the_master_after_the_fork_are_refused_and_reported_once[{_PYTHON}]",
+        ),
+    ),
+    Defect(
+        "mules take what the uWSGI master queued",
+        (8,),
+        (
+            (
+                "_handover.py",
+                "        if record is None or queue is None or not _uwsgi.is_worker():\n",
+                "        if record is None or queue is None or _uwsgi.only_forks():\n",
+            ),
+        ),
+        (HANDOVER + f"test_mules_and_spoolers_deliver_their_own_and_leave_the_masters[{_PYTHON}]",),
+    ),
+    Defect(
+        "hooks that follow each other wait for a hanging service each",
+        (10, 12),
+        (
+            (
+                "_process.py",
+                "            return NEVER\n        return self._given_up[1]\n",
+                "            pass\n        return NEVER\n",
+            ),
+        ),
+        ("tests/test_before_exit.py::test_a_service_that_hangs_is_waited_for_once",),
+    ),
+    Defect(
+        "a wait in vain shortens what somebody asks for",
+        (12,),
+        (
+            (
+                "_process.py",
+                """\
+        result = self.finish(self.start(time.monotonic() + seconds, at_exit=True))
+""",
+                """\
+        deadline = min(time.monotonic() + seconds, self.patience())
+        result = self.finish(self.start(deadline, at_exit=True))
+""",
+            ),
+        ),
+        ("tests/test_before_exit.py::test_a_wait_that_somebody_asks_for_is_not_cut",),
     ),
 ]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The environment with uWSGI; made by `make test`.
+UWSGI = ".venv-uwsgi"
 #: What the tests need of it.
 COPIED = ("src", "tests", "docs", "README.md", "pyproject.toml")
 RUNS = 10
@@ -141,6 +143,7 @@ class Laboratory:
                 shutil.copytree(ROOT / name, self._snapshot / name, ignore=ignored)
             else:
                 shutil.copy(ROOT / name, self._snapshot)
+        (self._snapshot / UWSGI).symlink_to(ROOT / UWSGI)
 
     def sound(self, tests: Sequence[str]) -> dict[str, float]:
         """The tests that pass on the unchanged source, and the seconds that each takes there."""
@@ -173,7 +176,7 @@ class Laboratory:
         """How the tests came out, each run `count` times beside the defect (or none)."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         copy, results, output = folder / "copy", folder / "results", folder / "output"
-        shutil.copytree(self._snapshot, copy)
+        shutil.copytree(self._snapshot, copy, symlinks=True)
         if defect is not None:
             apply(defect, copy)
         results.touch()
