@@ -69,9 +69,11 @@ def _helper(_: Whisperr | None) -> None:
     postfork(post_fork)
 
 
-def _overwritten(_: Whisperr | None) -> None:
+def _overwritten(client: Whisperr | None) -> None:
     """The application overwrites the slot, and no other hook is left that runs at the fork."""
     uwsgi.post_fork_hook = lambda: None
+    if client is not None:
+        atexit.unregister(_note_accounts)  # it would use the client first
 
 
 def _who_took(client: Whisperr | None) -> None:
