@@ -151,6 +151,8 @@ class Laboratory:
         self._wait_for_none(self._alive_of_main, seconds)
 
     def _alive_of_main(self) -> set[int]:
+        if self.main.poll() is None:
+            return {self.main.pid}  # whoever else is there: looking for them takes time
         family = {process.pid for process in self._family(self.main)}
         return {pid for pid in family | {self.main.pid} if not has_ended(pid)}
 
@@ -159,8 +161,8 @@ class Laboratory:
         while left := alive():
             self.main.poll()
             if time.monotonic() > deadline:
-                self._fail_hung(left)
-            time.sleep(0.02)
+                self._fail_hung(left | self.pids())
+            time.sleep(0.03)
 
     def _fail_hung(self, pids: Collection[int]) -> None:
         for pid in pids:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hosts.environments import FURTHER_VERSIONS
+from hosts.environments import FURTHER_VERSIONS, VERSIONS
 
 if TYPE_CHECKING:
     from hosts.laboratory import Laboratory
@@ -119,6 +119,11 @@ class Cell:
         return not self.control and (self.ending, self.state) == self.row.usual
 
 
+def _controlled(row: Row) -> str:
+    """The Python that the row's controls run on."""
+    return next(version for version in VERSIONS if row.versions is None or version in row.versions)
+
+
 def cells_of(row: Row, version: str) -> list[Cell]:
     """Every cell of a row on one Python."""
     if row.versions is not None and version not in row.versions:
@@ -128,6 +133,7 @@ def cells_of(row: Row, version: str) -> list[Cell]:
     cells = [Cell(row, NORMAL, "running", version)] if NORMAL not in row.missing else []
     for name, ending in row.endings.items():
         cells += [Cell(row, name, state, version) for state in ending.states]
-        if ending.bound is None and "queued" in ending.states:
+        # The control shows that the cell can fail: once is enough.
+        if ending.bound is None and "queued" in ending.states and version == _controlled(row):
             cells.append(Cell(row, name, "queued", version, control=True))
     return cells
