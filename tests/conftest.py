@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Scripts under test are to feel Ctrl-C, which a shell has ignored in the background."""
+    """Scripts under test are to feel what a shell has ignored in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    quit_signal = getattr(signal, "SIGQUIT", signal.SIGINT)
+    if signal.getsignal(quit_signal) is signal.SIG_IGN:
+        signal.signal(quit_signal, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

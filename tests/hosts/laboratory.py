@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from hosts.environments import Environment
 
 HOST = "127.0.0.1"
-#: How long a host may take to start, to do its work, and to end.
-SECONDS = 20.0
+#: How long a host may take to start, to do its work, and to end. A child of Celery's that has had
+#: its last task waits up to 30 s until its main process took note, which one that ends does not.
+SECONDS = 45.0
 _REQUEST_SECONDS = 15.0
 #: Requests that are made at a time.
 _REQUESTS = 4
