@@ -6,7 +6,8 @@ import signal
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, stop_by, wait_for
+from hosts.endings import signal_main
+from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, wait_for
 from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def _terminate_one(lab: Laboratory) -> Collection[int]:
 _HARD = "What the child held: Celery kills it 0.1 s after its SIGTERM."
 _SIGKILL = "Everything that the child held."
 STOPS = {
-    STOP: Ending(stop_by(signal.SIGTERM), STOP, ends_host=True),
-    "cold stop by QUIT": Ending(stop_by(signal.SIGQUIT), STOP, ends_host=True),
-    "stop by INT": Ending(stop_by(signal.SIGINT), STOP, ends_host=True),
+    STOP: Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
+    "cold stop by QUIT": Ending(signal_main(signal.SIGQUIT), STOP, ends_host=True),
+    "stop by INT": Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
 }
 PREFORK = {
     RECYCLE: Ending(recycle, RECYCLE),

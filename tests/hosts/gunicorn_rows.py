@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from hosts.endings import serve_until_all_ended, signal_main
 from hosts.laboratory import has_ended
-from hosts.row import KILLED, RECYCLE, RELOAD, STOP, End, Ending, Row
+from hosts.row import KILLED, RECYCLE, RELOAD, STOP, Ending, Row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,28 +43,9 @@ def _reload(lab: Laboratory) -> Collection[int]:
     return lab.workers()
 
 
-def _recycle(lab: Laboratory) -> Collection[int]:
-    workers = lab.workers()
-
-    def one_more_request_each() -> bool:
-        lab.exchange("/ready")  # unanswered where the worker ends at that moment
-        return all(map(has_ended, workers))
-
-    lab.wait_until(one_more_request_each)
-    return workers
-
-
 def _time_out(lab: Laboratory) -> Collection[int]:
     lab.exchange("/block?seconds=60")  # its worker is ended in the middle of it
     return {line["pid"] for line in lab.lines("blocked")} & lab.workers()
-
-
-def _stop_by(number: signal.Signals) -> End:
-    def end(lab: Laboratory) -> Collection[int]:
-        lab.signal(number)
-        return lab.workers()
-
-    return end
 
 
 def _take_one_out(lab: Laboratory) -> Collection[int]:
@@ -91,15 +73,15 @@ _ABORTED = "All that the worker holds: SIGABRT ends a process of uvicorn's at on
 _DEAF = "All that the worker holds: a blocked event loop does not hear SIGABRT, SIGKILL comes next."
 _NO_TIME_OUT = "A request cannot hold up the thread that reports to the master."
 ENDINGS = {
-    RECYCLE: Ending(_recycle, RECYCLE),
-    STOP: Ending(_stop_by(signal.SIGTERM), STOP, ends_host=True),
+    RECYCLE: Ending(serve_until_all_ended, RECYCLE),
+    STOP: Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
     RELOAD: Ending(_reload, RELOAD),
     # The abort comes after two to three seconds, the kill a second later.
     KILLED: Ending(_time_out, KILLED, delay=1.5, hurry="SIGKILL"),
 }
 FURTHER_ENDINGS = {
-    "stop by INT": Ending(_stop_by(signal.SIGINT), STOP, ends_host=True),
-    "stop by QUIT": Ending(_stop_by(signal.SIGQUIT), STOP, ends_host=True),
+    "stop by INT": Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
+    "stop by QUIT": Ending(signal_main(signal.SIGQUIT), STOP, ends_host=True),
     "one worker fewer": Ending(_take_one_out, STOP),
     "upgrade": Ending(_upgrade, RELOAD),
 }

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, stop_by, wait_for
+from hosts.endings import signal_main
+from hosts.queues import MAX_TASKS, QueueRow, enqueue, recycle, wait_for
 from hosts.row import KILLED, NORMAL, RECYCLE, RELOAD, STOP, End, Ending
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ class SimpleRqRow(QueueRow):
     module = "hosts.rq_app"
     endings: Mapping[str, Ending] = {
         RECYCLE: Ending(recycle, RECYCLE, ends_host=True),
-        STOP: Ending(stop_by(signal.SIGTERM), STOP, ends_host=True),
-        "stop by INT": Ending(stop_by(signal.SIGINT), STOP, ends_host=True),
+        STOP: Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
+        "stop by INT": Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
     }
     missing: Mapping[str, str] = {RELOAD: _NO_RELOAD, KILLED: "A worker kills nobody but jobs."}
 
@@ -156,8 +157,8 @@ class DramatiqRow(QueueRow):
     module = "hosts.dramatiq_app"
     ready = 2
     endings: Mapping[str, Ending] = {
-        STOP: Ending(stop_by(signal.SIGTERM), STOP, ends_host=True),
-        "stop by INT": Ending(stop_by(signal.SIGINT), STOP, ends_host=True),
+        STOP: Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
+        "stop by INT": Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
         RELOAD: Ending(_reload_dramatiq, RELOAD),
         KILLED: Ending(_terminate_twice, KILLED, ends_host=True),
     }
@@ -192,8 +193,8 @@ def _reload_huey(lab: Laboratory) -> Collection[int]:
 
 _EXEC = "What the main process held: huey replaces it without running an exit handler."
 _HUEY_ENDINGS = {
-    STOP: Ending(stop_by(signal.SIGINT), STOP, ends_host=True),
-    "stop at once by TERM": Ending(stop_by(signal.SIGTERM), STOP, ends_host=True),
+    STOP: Ending(signal_main(signal.SIGINT), STOP, ends_host=True),
+    "stop at once by TERM": Ending(signal_main(signal.SIGTERM), STOP, ends_host=True),
     RELOAD: Ending(_reload_huey, RELOAD, bound=_EXEC, ends_host=True),
 }
 

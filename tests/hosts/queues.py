@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from hosts.broker import start_redis
 from hosts.laboratory import has_ended
-from hosts.row import End, Row
+from hosts.row import Row
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Collection
 
     from hosts.laboratory import Laboratory
@@ -45,16 +44,6 @@ def recycle(lab: Laboratory) -> Collection[int]:
 
     lab.wait_until(some_more_tasks)
     return workers
-
-
-def stop_by(number: signal.Signals) -> End:
-    """An ending: this signal to the main process."""
-
-    def end(lab: Laboratory) -> Collection[int]:
-        lab.signal(number)
-        return lab.workers()
-
-    return end
 
 
 class QueueRow(Row):

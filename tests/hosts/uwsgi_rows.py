@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from hosts.laboratory import HOST, has_ended
+from hosts.endings import serve_until_all_ended
+from hosts.laboratory import HOST
 from hosts.row import KILLED, NORMAL, RECYCLE, RELOAD, STOP, End, Ending, Row
 from hosts.uwsgi_status import is_idle, wait_until_idle, workers_of
 
@@ -73,17 +74,6 @@ def _worker_by(number: signal.Signals) -> End:
         return {worker}
 
     return end
-
-
-def _recycle(lab: Laboratory) -> Collection[int]:
-    workers = lab.workers()
-
-    def one_more_request_each() -> bool:
-        lab.exchange("/ready")  # unanswered where the worker ends at that moment
-        return all(map(has_ended, workers))
-
-    lab.wait_until(one_more_request_each)
-    return workers
 
 
 def _harakiri(lab: Laboratory) -> Collection[int]:
@@ -148,7 +138,7 @@ _NO_MASTER = "It takes a master."
 _LONG = 4.0  # longer than it takes until uWSGI kills
 
 MAIN_ENDINGS = {
-    RECYCLE: Ending(_recycle, RECYCLE),
+    RECYCLE: Ending(serve_until_all_ended, RECYCLE),
     STOP: Ending(_host_by(signal.SIGINT), STOP, ends_host=True),
     RELOAD: Ending(_host_by(signal.SIGHUP), RELOAD),
 }
