@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ from . import _uwsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+#: A thread's own; without a handler for them the process ends unexplained.
+_FAULTS = {signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
 
 
 def start_thread(run: Callable[[], None]) -> None:
@@ -28,7 +33,23 @@ def start_thread(run: Callable[[], None]) -> None:
     start = _thread.start_new_thread
     if in_gevent_pool():
         start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
-    start(run, ())
+    start(run if _uwsgi.host() is None else _deaf(run), ())
+
+
+def _deaf(run: Callable[[], None]) -> Callable[[], None]:
+    """Have no signal handled in the thread that runs it.
+
+    uWSGI ends a process inside its handlers, in C, in whichever thread they run. In ours it would
+    wait for the main thread for ever.
+    """
+    starter = _thread.get_native_id()
+
+    def deaf() -> None:
+        if _thread.get_native_id() != starter:  # under gevent it may be a greenlet
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        run()
+
+    return deaf
 
 
 def end_thread() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import platform
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -27,6 +30,8 @@ WORKERS = 2
 QUEUED = {"flush_interval": 0, "flush_at": 10**9}
 SPOOLER = ("--spooler", "spool", "--spooler-frequency", "1")
 EACH = {"flush_at": 1}
+#: The number of the system call tgkill(2).
+_TGKILL = {"x86_64": 234, "aarch64": 131}
 ENVIRONMENTS = {
     version: environment
     for version, environment in environments().items()
@@ -327,3 +332,18 @@ def test_without_threads_calls_deliver_and_each_worker_says_so_once(lab: Laborat
     pids = [report["pid"] for report in reports]
     assert len(pids) == len(set(pids))
     assert lab.main.pid not in pids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a signal for one thread is Linux's")
+def test_a_signal_that_meets_the_senders_thread_does_not_end_its_worker(lab: Laboratory) -> None:
+    """UWSGI would end it there, inside the handler, and wait for the main thread for ever."""
+    start(lab, boot=0, workers=1)
+    lab.wait_until(lab.answers)
+    lab.request("/work?count=10")
+    (worker,) = (row["pid"] for row in workers_of(lab))
+    (sender,) = {thread.id for thread in psutil.Process(worker).threads()} - {worker}
+    call = _TGKILL[platform.machine()]
+    assert ctypes.CDLL(None).syscall(call, worker, sender, signal.SIGINT) == 0
+    lab.request("/work?count=10")
+    stop(lab)
+    assert_exactly_once(lab, 20)
