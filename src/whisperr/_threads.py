@@ -33,23 +33,26 @@ def start_thread(run: Callable[[], None]) -> None:
     start = _thread.start_new_thread
     if in_gevent_pool():
         start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
-    start(run if _uwsgi.host() is None else _deaf(run), ())
+    if _uwsgi.host() is None:
+        start(run, ())
+        return
+    with _signals_blocked():
+        start(run, ())
 
 
-def _deaf(run: Callable[[], None]) -> Callable[[], None]:
-    """Have no signal handled in the thread that runs it.
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started here handles no signal: it inherits that.
 
-    uWSGI ends a process inside its handlers, in C, in whichever thread they run. In ours it would
-    wait for the main thread for ever.
+    uWSGI ends a process inside its handlers, in C, in whichever thread they run. In the sender's it
+    would wait for the main thread for ever.
     """
-    starter = _thread.get_native_id()
-
-    def deaf() -> None:
-        if _thread.get_native_id() != starter:  # under gevent it may be a greenlet
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
-        run()
-
-    return deaf
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_thread() -> None:
