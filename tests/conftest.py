@@ -8,6 +8,7 @@ import pytest
 
 from harness import LocalServer
 from raw_server import Authority
+from whisperr import _exit
 from wire_schema import WireSchema
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def server(request: pytest.FixtureRequest) -> LocalServer:
 def wire_schema() -> WireSchema | None:
     """The service's own schemas, None where WHISPERR_SPEC_PATH is not set."""
     return WireSchema.from_environment()
+
+
+@pytest.fixture
+def no_other_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is for all clients of the process meets those of the test alone."""
+    monkeypatch.setattr(_exit, "_known", {})
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness import LocalServer
 
 PATIENCE = 3.0
+pytestmark = pytest.mark.usefixtures("no_other_clients")
 
 
 @pytest.fixture

@@ -124,6 +124,7 @@ def test_a_hook_given_by_its_dotted_name_is_loaded() -> None:
         config["post_fork"](None, None)
 
 
+@pytest.mark.usefixtures("no_other_clients")
 @pytest.mark.parametrize(
     ("worker", "shutdown_timeout"),
     [(Worker(2, 30), 8.0), (Worker(30, 2), 8.0), (Worker(2, 0), 8.0), (Worker(60, 60), 1.0)],
@@ -145,6 +146,7 @@ def test_the_delivery_takes_at_most_what_gunicorn_and_the_client_allow(
     assert client.flush()
 
 
+@pytest.mark.usefixtures("no_other_clients")
 def test_a_worker_that_held_nothing_says_nothing() -> None:
     worker = Worker()
     gunicorn.worker_exit(None, worker)

@@ -46,8 +46,8 @@ class Made:
         self.counters.dropped["overflow"].advance(range(times))
 
 
-def test_the_reasons_of_this_test_are_all_but_the_silent_one() -> None:
-    assert {*REPORTED, "discarded"} == set(get_args(Reason)) == set(REFUSAL_REASONS)
+def test_the_reasons_of_this_test_are_all_but_those_that_a_process_does_not_report() -> None:
+    assert {*REPORTED, "discarded", "master"} == set(get_args(Reason)) == set(REFUSAL_REASONS)
 
 
 def test_nothing_is_pending_at_first() -> None:

@@ -1746,4 +1746,20 @@ import weakref
         ),
         ("tests/test_before_exit.py::test_a_wait_that_somebody_asks_for_is_not_cut",),
     ),
+    Defect(
+        "the sender's thread handles signals under uWSGI, which ends the process in there",
+        (10,),
+        (
+            (
+                "_threads.py",
+                "        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)\n",
+                "",
+            ),
+        ),
+        (
+            HANDOVER
+            + "test_a_signal_that_meets_the_senders_thread_does_not_end_its_worker"
+            + f"[{_PYTHON}]",
+        ),
+    ),
 ]
