@@ -1752,7 +1752,9 @@ import weakref
         (
             (
                 "_threads.py",
-                "        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)\n",
+                """\
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+""",
                 "",
             ),
         ),
