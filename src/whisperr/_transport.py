@@ -97,6 +97,13 @@ class Transport:
             return self._answer(session, path, body, events)
         except FAULTS as error:
             return _failure(error)
+        except BaseException:
+            # A signal handler's: the connection may be in the middle of a request. A child that
+            # comes by here leaves it to its parent.
+            if self._exchange.owner.holds():
+                self._session = None
+                self._adapters.clear()
+            raise
 
     def close(self) -> None:
         """Close the connections, but not what an adapter of the user's holds."""
