@@ -53,7 +53,7 @@ class Record:
             with tempfile.TemporaryFile() as file:
                 self._file = os.dup(file.fileno())
         self._inode = self._here()
-        self.write(0, 0)
+        os.pwrite(self._file, _RECORD.pack(0, 0), 0)
 
     def _here(self) -> tuple[int, int]:
         status = os.fstat(self._file)
@@ -73,7 +73,7 @@ class Record:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def read(self) -> tuple[int, int]:
-        """What is settled and what is reported."""
+        """What is settled and what is reported; asked once, right after lock()."""
         settled, reported = _RECORD.unpack(os.pread(self._file, _RECORD.size, 0))
         return settled, reported
 
@@ -135,7 +135,7 @@ class Handover:
         if not entries and not too_late:
             record.unlock()
             return None
-        return Takeover(record, entries, too_late)
+        return Takeover(record, entries, too_late, reported + too_late)
 
 
 class Takeover(Waiter):
@@ -145,13 +145,19 @@ class Takeover(Waiter):
         record: the shared file, locked.
         entries: the master's operations that are not settled, with their numbers there.
         too_late: calls in the master that nobody reported yet.
+        reported: those that are, with these.
     """
 
     def __init__(
-        self, record: Record, entries: Sequence[tuple[Operation, int]], too_late: int
+        self,
+        record: Record,
+        entries: Sequence[tuple[Operation, int]],
+        too_late: int,
+        reported: int,
     ) -> None:
         super().__init__(0, NEVER)
         self.too_late = too_late
+        self._reported = reported
         self._record = record
         self._operations = [operation for operation, _ in entries]
         self._numbers = [number for _, number in entries]
@@ -167,8 +173,7 @@ class Takeover(Waiter):
         left = 0 if oldest is None else max(self.mark - oldest, 0)
         done = max(len(self._numbers) - left, 0)
         if done:
-            _, reported = self._record.read()
-            self._record.write(self._numbers[done - 1] + 1, reported)
+            self._record.write(self._numbers[done - 1] + 1, self._reported)
         if not left:
             self._record.unlock()
         return not left

@@ -1606,8 +1606,8 @@ import weakref
         (
             (
                 "_handover.py",
-                "            self._record.write(self._numbers[done - 1] + 1, reported)\n",
-                "            del reported\n",
+                "            self._record.write(self._numbers[done - 1] + 1, self._reported)\n",
+                "            pass\n",
             ),
         ),
         (
