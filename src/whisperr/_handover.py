@@ -33,9 +33,9 @@ except ImportError:  # Windows, where uWSGI does not run
 #: came too late are reported.
 _RECORD = struct.Struct("=QQ")
 _TOO_LATE = (
-    b"whisperr: track() was called in a uWSGI master after it had forked its workers. "
-    b"Nothing can be delivered from there; the calls are counted and a worker that is forked "
-    b"later reports them. Track in a worker, a mule or a spooler.\n"
+    b"whisperr: track() was called in a uWSGI master after it had forked its workers, or no file "
+    b"can be made that they share. Nothing can be delivered from there; such calls are refused and "
+    b"counted. Track in a worker, a mule or a spooler.\n"
 )
 
 
