@@ -37,6 +37,9 @@ _REQUEST_SECONDS = 15.0
 _REQUESTS = 4
 #: Below the ports that the kernel gives to clients, so that nothing takes a free one meanwhile.
 _PORTS = range(20_000, 32_000)
+#: A host that starts does not listen yet: the same port over UDP, kept while this process lives,
+#: says to the tests in other processes that it is taken.
+_CLAIMS: list[socket.socket] = []
 
 
 class Laboratory:
@@ -293,12 +296,16 @@ def has_ended(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
+    """A port of the loopback address that nobody listens on, and no test that runs beside takes."""
     while True:
         port = random.choice(_PORTS)
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with suppress(OSError), socket.socket() as probe:
+            claim.bind((HOST, port))
             probe.bind((HOST, port))
+            _CLAIMS.append(claim)
             return port
+        claim.close()
 
 
 def _kill(family: Iterable[psutil.Process]) -> None:
