@@ -93,6 +93,43 @@ def test_retry_after_is_the_least_pause_and_capped(given: float, least: float) -
     assert made.resume_at == NOW + least
 
 
+def test_a_retry_after_that_many_were_given_is_spread_upwards_by_half() -> None:
+    returns = []
+    for seed in range(1000):
+        made = backoff(random=Random(seed))
+        made.failed(NOW, 20.0)
+        returns.append(made.resume_at - NOW)
+    assert 20 <= min(returns) < 20.1
+    assert 29.9 < max(returns) <= 30
+
+
+def test_what_piled_up_in_an_outage_goes_out_at_a_pace() -> None:
+    made = backoff()
+    pauses(made, 3)
+    made.succeeded(NOW, behind=True)
+    assert made.paced_until == NOW + 0.2
+    assert made.resume_at == 0.0
+    made.succeeded(NOW + 59, behind=True)
+    assert made.paced_until == NOW + 59.2
+    made.succeeded(NOW + 61, behind=True)
+    assert made.paced_until == NOW + 59.2
+
+
+def test_the_pace_ends_when_all_is_delivered_that_piled_up() -> None:
+    made = backoff()
+    pauses(made, 3)
+    made.succeeded(NOW, behind=False)
+    made.succeeded(NOW + 1, behind=True)
+    assert made.paced_until == 0.0
+
+
+def test_a_single_failure_is_no_outage() -> None:
+    made = backoff()
+    pauses(made, 2)
+    made.succeeded(NOW, behind=True)
+    assert made.paced_until == 0.0
+
+
 def test_retry_after_does_not_shorten_our_own_pause() -> None:
     made = backoff()
     pauses(made, 5)
@@ -111,8 +148,8 @@ def test_retry_after_neither_resets_nor_extends_the_retries() -> None:
 def test_retry_after_holds_in_a_rest_and_is_gone_after_a_success() -> None:
     made = backoff(retries=0, rest=1.0)
     made.failed(NOW, 30.0)
-    assert made.resume_at == NOW + 30
-    made.succeeded()
+    assert made.resume_at == NOW + 45
+    made.succeeded(NOW, behind=False)
     assert (made.resume_at, made.spent) == (0.0, False)
     made.hurry()
     assert made.resume_at == 0.0
@@ -121,7 +158,7 @@ def test_retry_after_holds_in_a_rest_and_is_gone_after_a_success() -> None:
 def test_a_success_ends_the_episode() -> None:
     made = backoff(retries=1)
     pauses(made, 6)
-    made.succeeded()
+    made.succeeded(NOW, behind=False)
     assert pauses(made, 2) == [0.5, 10]
 
 
@@ -132,7 +169,7 @@ def test_someone_who_waits_ends_our_pause_and_not_the_services() -> None:
     assert made.resume_at == 0.0
     made.failed(NOW, 20.0)
     made.hurry()
-    assert made.resume_at == NOW + 20
+    assert made.resume_at == NOW + 30
 
 
 def test_someone_who_waits_begins_a_new_round_where_the_last_was_spent() -> None:

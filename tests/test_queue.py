@@ -32,9 +32,11 @@ def names(operations: Sequence[Operation]) -> list[str]:
     return [operation.body.decode() for operation in operations]
 
 
-def filled(*operations: Operation, max_size: int = 1000) -> tuple[OperationQueue, Counters]:
+def filled(
+    *operations: Operation, max_size: int = 1000, max_bytes: int = 10**9
+) -> tuple[OperationQueue, Counters]:
     counters = Counters()
-    queue = OperationQueue(max_size, counters)
+    queue = OperationQueue(max_size, max_bytes, counters)
     for operation in operations:
         queue.append(operation)
     return queue, counters
@@ -130,6 +132,30 @@ def test_a_batch_that_comes_back_to_a_full_queue_is_the_oldest() -> None:
     assert names(queue.take(9)) == ["c", "d", "e"]
     assert counters.dropped["overflow"].value == 2
     assert_balanced(queue, counters)
+
+
+def test_a_queue_of_too_many_bytes_drops_the_oldest() -> None:
+    queue, counters = filled(*(event("x" * 10 + str(n)) for n in range(6)), max_bytes=33)
+    assert names(queue.take(10)) == ["x" * 10 + "3", "x" * 10 + "4", "x" * 10 + "5"]
+    assert counters.dropped["overflow"].value == 3
+    assert_balanced(queue, counters)
+
+
+def test_bytes_that_have_left_the_queue_count_no_more() -> None:
+    queue, counters = filled(max_bytes=100)
+    for _ in range(50):
+        queue.append(event("x" * 40))
+        queue.append(event("y" * 40))
+        queue.settle(len(queue.take(2)), counters.delivered)
+    assert counters.delivered.value == 100
+    assert counters.dropped["overflow"].value == 0
+
+
+def test_a_batch_has_no_more_bytes_than_asked_for_but_one_operation() -> None:
+    queue, _ = filled(*(event("x" * 1000) for _ in range(3)), event("y" * 5000))
+    assert len(queue.take(10, 1024 + 2 * 1001)) == 2
+    queue.requeue()
+    assert len(queue.take(10, 1)) == 1
 
 
 def test_a_batch_is_settled_in_parts() -> None:
@@ -269,9 +295,14 @@ class RecordingCounters(Counters):
 class Traffic:
     """What a process does to its queue, each operation with a name of its own."""
 
-    def __init__(self, make: Callable[[int, Counters], OperationQueue], max_size: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, int, Counters], OperationQueue],
+        max_size: int,
+        max_bytes: int = 10**9,
+    ) -> None:
         self.counters = RecordingCounters()
-        self.queue = make(max_size, self.counters)
+        self.queue = make(max_size, max_bytes, self.counters)
         self.serial = itertools.count()
 
     def run(self) -> None:
@@ -294,15 +325,16 @@ class Traffic:
         if accepted != self.counters.called.value:
             found.append(f"accepted {accepted}, called {self.counters.called.value}")
         left = [*self.queue._batch, *self.queue._entries]
-        numbers = [number for _, number in left]
+        numbers = [number for _, number, _ in left]
         if numbers != sorted(numbers):
             found.append("out of order")
         gone = [entry for recorder in self.counters.recorders for entry in recorder.entries]
-        # An overflow is recorded together with the length that was too much.
-        everything = [*left, *[entry[1] if isinstance(entry[0], int) else entry for entry in gone]]
-        if sorted(number for _, number in everything) != list(range(accepted)):
+        # An overflow is recorded together with the length, or the bytes, that were too much.
+        everything: list[Any] = [*left]
+        everything += [entry[1] if isinstance(entry[0], int) else entry for entry in gone]
+        if sorted(number for _, number, _ in everything) != list(range(accepted)):
             found.append("a number is lost or doubled")
-        if len({operation.body for operation, _ in everything}) != accepted:
+        if len({operation.body for operation, _, _ in everything}) != accepted:
             found.append("an operation is lost or doubled")
         return found
 
@@ -316,15 +348,16 @@ class NaiveQueue(OperationQueue):
         for operation in operations:
             next(iter(self._counters.called))
             number = next(iter(self._counters.accepted))
-            self._entries.append((operation, number))
+            self._entries.append((operation, number, 0))
         while len(self._entries) > self._max_size:
             oldest = self._entries.popleft()
             self._counters.dropped["overflow"].advance([oldest])
 
-    def take(self, count: int) -> Sequence[Operation]:
+    def take(self, count: int, max_bytes: int = 0) -> Sequence[Operation]:
+        del max_bytes
         while self._entries and len(self._batch) < count:
             self._batch.append(self._entries.popleft())
-        return [operation for operation, _ in self._batch]
+        return [operation for operation, _, _ in self._batch]
 
     def settle(self, count: int, counter: Counter) -> None:
         for _ in range(count):
@@ -335,9 +368,11 @@ class NaiveQueue(OperationQueue):
             self._entries.appendleft(self._batch.pop())
 
 
-@pytest.mark.parametrize("max_size", [10, 10**9])
-def test_thousands_of_interruptions_lose_and_double_nothing(max_size: int) -> None:
-    traffic = Traffic(OperationQueue, max_size)
+@pytest.mark.parametrize(
+    ("max_size", "max_bytes"), [(10, 10**9), (10**9, 10**9), (10**9, 60)], ids=str
+)
+def test_thousands_of_interruptions_lose_and_double_nothing(max_size: int, max_bytes: int) -> None:
+    traffic = Traffic(OperationQueue, max_size, max_bytes)
     storm(traffic.run, 5000)
     assert traffic.problems() == []
     assert traffic.queue.accepted > 5000

@@ -80,6 +80,8 @@ BALANCED = Stats(
     dropped={"overflow": 1, "rejected": 2},
     queued=2,
     in_flight=1,
+    requests=3,
+    request_seconds=0.5,
     process=ProcessInfo(pid=1, created=0.0, parent=0, threads=1, role=None),
 )
 

@@ -11,6 +11,13 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 60.0
 LONGEST_REST = 300.0
+#: Others were given the same Retry-After: the return is spread over this part of it.
+RETRY_AFTER_SPREAD = 0.5
+#: After so many failures in a row the service may be coming back for everyone: what piled up
+#: meanwhile goes out at most every so many seconds on average, for a while.
+OUTAGE_FAILURES = 3
+CATCH_UP_PAUSE = 0.1
+LONGEST_CATCH_UP = 60.0
 #: At an exit a refused connection is tried twice, this far apart.
 EXIT_REFUSED_DELAY = 0.25
 _EXIT_REFUSED_TRIES = 2
@@ -35,6 +42,9 @@ class Backoff:
         self._exit_refusals = 0
         self._floor = 0.0
         self.resume_at = 0.0
+        #: Until when what piled up in an outage waits, unless someone waits for it.
+        self.paced_until = 0.0
+        self._catch_up_until = 0.0
         self.spent = False
 
     def jitter(self, least: float, most: float) -> float:
@@ -43,8 +53,19 @@ class Backoff:
             self._random = Random()
         return self._random.uniform(least, most)
 
-    def succeeded(self) -> None:
-        """The service took something: the episode is over."""
+    def succeeded(self, now: float, *, behind: bool) -> None:
+        """The service took something: the episode is over.
+
+        Args:
+            now: the time.
+            behind: whether more than a request can hold is waiting.
+        """
+        if self._failures >= OUTAGE_FAILURES:
+            self._catch_up_until = now + LONGEST_CATCH_UP
+        if not behind:
+            self._catch_up_until = 0.0
+        elif now < self._catch_up_until:
+            self.paced_until = now + self.jitter(0, 2 * CATCH_UP_PAUSE)
         self._failures = self._rounds = self._exit_refusals = 0
         self._floor = self.resume_at = 0.0
         self.spent = False
@@ -53,7 +74,8 @@ class Backoff:
         """A try failed; `retry_after` is the service's least pause in seconds, or None."""
         self._failures += 1
         if retry_after is not None:
-            self._floor = now + min(max(retry_after, 0.0), LONGEST_RETRY_AFTER)
+            least = min(max(retry_after, 0.0), LONGEST_RETRY_AFTER)
+            self._floor = now + least + self.jitter(0, least * RETRY_AFTER_SPREAD)
         if self._failures > self._max_retries:
             self.give_up(now)
             return

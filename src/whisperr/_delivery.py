@@ -9,22 +9,28 @@ import time
 from typing import TYPE_CHECKING
 
 from ._backoff import Backoff
+from ._bisection import Bisection
 from ._outcome import Outcome, Verdict
+from ._queue import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ._drops import DropLog
     from ._fork import Owner
     from ._operation import Operation
     from ._options import Options
     from ._queue import OperationQueue
     from ._reporter import Reporter
-    from ._stats import Counters
+    from ._stats import Counters, DropReason
     from ._transport import Transport
+    from .errors import ErrorType
 
 BATCH_PATH = "/v1/events/batch"
 IDENTIFY_PATH = "/v1/identify"
-_MOST_EVENT_TYPES = 20
+_TOO_LARGE = 413
+#: After a 413 the largest body grows again by this part of itself with each one that is taken.
+_REGROWTH = 16
 
 
 class Delivery:
@@ -37,6 +43,7 @@ class Delivery:
         transport: makes the exchanges.
         counters: where delivered and dropped are counted.
         reporter: who is told.
+        drops: where what the service refused is noted until its batch is settled.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Delivery:
         transport: Transport,
         counters: Counters,
         reporter: Reporter,
+        drops: DropLog,
     ) -> None:
         self._url = options.url
         self._owner = owner
@@ -54,8 +62,11 @@ class Delivery:
         self._transport = transport
         self._counters = counters
         self._reporter = reporter
-        self._max_batch_size = self._limit = options.max_batch_size
-        self._episode: str | None = None
+        self._drops = drops
+        self._max_batch_size = options.max_batch_size
+        self._max_bytes = MAX_BATCH_BYTES
+        self._bisection: Bisection | None = None
+        self._said: set[str] = set()
         self.backoff = Backoff(options.max_retries, options.flush_interval)
         #: Monotonic time of the last settled batch, or None before the first.
         self.progressed_at: float | None = None
@@ -67,12 +78,14 @@ class Delivery:
             deadline: monotonic time at which the exchange is given up.
             at_exit: whether the process is ending, where a refused connection is tried twice.
         """
-        batch = self._queue.take(self._limit)
+        batch = self._take()
         if not batch:
             return
         path, body, events = _request(batch)
+        began = time.monotonic()
         outcome = self._transport.post(path, body, events=events, deadline=deadline)
         self._owner.check()  # a signal handler may have forked: a child settles nothing here
+        self._counters.exchanged(time.monotonic() - began)
         if outcome.verdict is Verdict.OK:
             self._settle(batch, outcome)
         elif outcome.verdict is Verdict.DROP:
@@ -80,15 +93,34 @@ class Delivery:
         else:
             self._keep(batch, outcome, at_exit=at_exit)
 
+    def _take(self) -> Sequence[Operation]:
+        """The next batch; as much of it as may be asked for, where it was refused as a whole."""
+        self._end_bisection()  # an overflow may have dropped the rest of that batch
+        oldest = self._queue.oldest()
+        if self._bisection is None or oldest is None:
+            return self._queue.take(self._max_batch_size, self._max_bytes)
+        most = MAX_BATCH_BYTES if self._bisection.in_pieces else self._max_bytes
+        return self._queue.take(self._bisection.size(oldest), most)
+
+    def _end_bisection(self) -> None:
+        """Report what the batch lost, once all of it is settled."""
+        if self._bisection is not None and not self._bisection.holds(self._queue.oldest()):
+            self._bisection = None
+            self._drops.report()
+
     def close(self) -> None:
         """Close the connection; another is made where something is delivered after all."""
         self._transport.close()
 
     def _settle(self, batch: Sequence[Operation], outcome: Outcome) -> None:
+        first = self._first()
         self._queue.settle(len(batch) - outcome.rejected, self._counters.delivered)
         self._queue.settle(outcome.rejected, self._counters.dropped["rejected"])
-        self._limit = min(self._max_batch_size, self._limit * 2)
+        self._max_bytes = min(MAX_BATCH_BYTES, self._max_bytes + self._max_bytes // _REGROWTH)
         self._progressed()
+        if self._bisection is not None:
+            self._bisection.accepted(first)
+            self._end_bisection()
         if outcome.rejected:
             self._reporter.report(
                 "dropped",
@@ -96,7 +128,7 @@ class Delivery:
                 outcome.status,
                 count=outcome.rejected,
                 reason="rejected",
-                event_types=_event_types(batch),
+                event_types=[operation.event_type for operation in batch],
             )
         if outcome.unexpected:
             self._reporter.say_once(
@@ -107,27 +139,32 @@ class Delivery:
                 "check base_url: it may be a web page.",
             )
 
+    def _first(self) -> int:
+        """The number of the first operation in flight."""
+        first = self._queue.oldest()
+        assert first is not None  # noqa: S101 - for the type checker
+        return first
+
     def _refused(self, batch: Sequence[Operation], outcome: Outcome) -> None:
-        """A 4xx that no retry cures: halve the batch until the offender stands alone."""
-        if len(batch) > 1:
-            self._limit = max(1, len(batch) // 2)
+        """A 4xx that no retry cures: ask for parts, until the offender stands alone."""
+        first, too_large = self._first(), outcome.status == _TOO_LARGE
+        if self._bisection is None:
+            self._bisection = Bisection(first, first + len(batch))
+        if too_large:
+            self._max_bytes = sum(len(operation.body) for operation in batch) // 2
+        if not self._bisection.refused(first, len(batch), for_size=too_large):
             self._queue.requeue()
             return
-        self._queue.settle(1, self._counters.dropped["rejected"])
+        reason: DropReason = "too_large" if too_large else "rejected"
+        self._drops.add(batch, reason, outcome)
+        self._queue.settle(len(batch), self._counters.dropped[reason])
         self._progressed()
-        self._reporter.report(
-            "dropped",
-            f"An {batch[0].kind} of {len(batch[0].body)} bytes was dropped: {outcome.detail}.",
-            outcome.status,
-            count=1,
-            reason="rejected",
-            event_types=_event_types(batch),
-            service_message=outcome.service_message,
-        )
+        self._end_bisection()
 
     def _keep(self, batch: Sequence[Operation], outcome: Outcome, *, at_exit: bool) -> None:
         kept = len(batch) + len(self._queue)
         self._queue.requeue()
+        self._drops.report()  # the rest of the batch may be long in coming
         now = time.monotonic()
         if outcome.verdict is Verdict.AUTH:
             self.backoff.give_up(now)
@@ -149,13 +186,13 @@ class Delivery:
             )
             self._say_of_episode("retry_exhausted", message, outcome, kept)
 
-    def _say_of_episode(self, kind: str, message: str, outcome: Outcome, kept: int) -> None:
+    def _say_of_episode(self, kind: ErrorType, message: str, outcome: Outcome, kept: int) -> None:
         """Report once until something is delivered, not once for each attempt."""
-        if self._episode == kind:
+        if kind in self._said:
             return
-        self._episode = kind
+        self._said.add(kind)
         self._reporter.report(
-            "auth" if kind == "auth" else "retry_exhausted",
+            kind,
             message,
             outcome.status,
             count=kept,
@@ -163,9 +200,10 @@ class Delivery:
         )
 
     def _progressed(self) -> None:
-        self._episode = None
+        self._said.clear()
         self.progressed_at = time.monotonic()
-        self.backoff.succeeded()
+        behind = len(self._queue) >= self._max_batch_size
+        self.backoff.succeeded(self.progressed_at, behind=behind)
 
 
 def _request(batch: Sequence[Operation]) -> tuple[str, bytes, int]:
@@ -174,8 +212,3 @@ def _request(batch: Sequence[Operation]) -> tuple[str, bytes, int]:
         return IDENTIFY_PATH, batch[0].body, 0
     events = b",".join([operation.body for operation in batch])
     return BATCH_PATH, b'{"events":[' + events + b"]}", len(batch)
-
-
-def _event_types(batch: Sequence[Operation]) -> tuple[str, ...]:
-    names = {operation.event_type for operation in batch if operation.event_type}
-    return tuple(sorted(names)[:_MOST_EVENT_TYPES])

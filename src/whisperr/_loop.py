@@ -118,7 +118,7 @@ class DeliveryLoop:
             elif self._is_done(now):
                 return True
             else:
-                self._pause(self._schedule.tick - now)
+                self._pause(min(self._schedule.tick, self._reporter.due_at()) - now)
         except Exception:  # noqa: BLE001 - in this thread it is nobody else's
             self._failed()
             self._wake.wait(_AFTER_DEFECT)  # one that comes back at once must not spin
@@ -142,7 +142,7 @@ class DeliveryLoop:
         if schedule.timed and schedule.tick == NEVER:
             schedule.begin(now, schedule.period)
         due = len(self._queue) >= schedule.flush_at or now >= schedule.tick
-        return due and now >= self._delivery.backoff.resume_at
+        return due and now >= self._resume_at()
 
     def run_inline(self) -> None:
         """Make one exchange of at most a second, then the reports."""
@@ -150,15 +150,16 @@ class DeliveryLoop:
         self._schedule.look(now, len(self._queue), self._queue.accepted)
         self._step(now + _INLINE_SECONDS)
         self._serve()
-        self.report()
+        self.report(time.monotonic())
 
     def _look(self) -> float:
         """Report, decide up to which operation to deliver, serve those who wait."""
-        self.report()
+        now = time.monotonic()
+        self.report(NEVER if self._waiters or self.closing else now)
         if self._hurried:
             self._hurried = False
             self._delivery.backoff.hurry()
-        now = time.monotonic()
+        now = time.monotonic()  # a callback takes its time
         if self._schedule.look(now, len(self._queue), self._queue.accepted):
             self._look_for_stall(now)
         self._schedule.want(self._queue.accepted if self.closing else self._wanted)
@@ -176,12 +177,15 @@ class DeliveryLoop:
             if waiter.over():
                 self.remove(waiter)
 
-    def report(self) -> None:
-        """Make the reports that wait."""
+    def report(self, now: float = NEVER) -> None:
+        """Make the reports that wait.
+
+        Args:
+            now: monotonic time, to leave out what was reported shortly before.
+        """
         self.busy = True
         try:
-            if self._reporter.pending:
-                self._reporter.report_pending()
+            self._reporter.report_pending(now)
             if self.threadless:
                 self._reporter.say_once("threads", "environment", _THREADLESS)
         finally:
@@ -195,10 +199,16 @@ class DeliveryLoop:
 
     def _is_due(self, now: float) -> bool:
         wanted = self._schedule.covers(self._queue.oldest())
-        return wanted and now >= self._delivery.backoff.resume_at
+        return wanted and now >= self._resume_at()
+
+    def _resume_at(self) -> float:
+        """The end of the pause that is under way; whoever waits does not wait for a mere pace."""
+        backoff = self._delivery.backoff
+        hurried = self._waiters or self.closing
+        return backoff.resume_at if hurried else max(backoff.resume_at, backoff.paced_until)
 
     def _is_done(self, now: float) -> bool:
-        if len(self._queue) or self._waiters:
+        if len(self._queue) or self._waiters or self._reporter.pending:
             return False
         return self.closing or self._schedule.is_idle(now)
 
@@ -220,7 +230,7 @@ class DeliveryLoop:
     def _pause(self, seconds: float) -> None:
         """Wait so long, or until someone waits or, outside a back-off, enough is queued."""
         if self._schedule.covers(self._queue.oldest()):
-            seconds = min(seconds, self._delivery.backoff.resume_at - time.monotonic())
+            seconds = min(seconds, self._resume_at() - time.monotonic())
         else:
             self.idle = True
         enough = self.idle and len(self._queue) >= self._schedule.flush_at  # since we looked

@@ -32,6 +32,7 @@ class OptionArguments(TypedDict, total=False):
     flush_at: int
     flush_interval: float
     max_queue_size: int
+    max_queue_bytes: int
     max_batch_size: int
     max_retries: int
     request_timeout: float
@@ -64,6 +65,8 @@ class Options:
     flush_interval: float = 10.0
     #: How many operations are kept at most; beyond it the oldest are dropped and reported.
     max_queue_size: int = 10_000
+    #: Bytes of JSON kept at most, at least 256 KiB; beyond it the oldest operations are dropped.
+    max_queue_bytes: int = 32 * 1024 * 1024
     #: Events in a request, 1 to 500.
     max_batch_size: int = SERVICE_BATCH_SIZE
     #: Tries after the first before `retry_exhausted` is reported; everything stays queued.
@@ -88,6 +91,7 @@ class Options:
         _check_number("flush_at", self.flush_at, whole=True, least=1)
         _check_number("flush_interval", self.flush_interval, least=0)
         _check_number("max_queue_size", self.max_queue_size, whole=True, least=1)
+        _check_number("max_queue_bytes", self.max_queue_bytes, whole=True, least=256 * 1024)
         _check_number("max_batch_size", self.max_batch_size, whole=True, least=1)
         _check_number("max_retries", self.max_retries, whole=True, least=0)
         _check_number("request_timeout", self.request_timeout, above=0)

@@ -10,6 +10,7 @@ from typing import Any
 _RETRY = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({404, 405, 407, 421})
 _MAX_MESSAGE = 500
+_MAX_LOCATION = 200
 
 
 class Verdict(Enum):
@@ -59,6 +60,7 @@ def judge(
     events: int,
     retry_after: float | None = None,
     location: str | None = None,
+    secret: str = "",
 ) -> Outcome:
     """The outcome of an answer.
 
@@ -68,6 +70,7 @@ def judge(
         events: how many events the request was a batch of; 0 for an identify.
         retry_after: seconds of a Retry-After header.
         location: a Location header.
+        secret: what the outcome must not hold, though the answer may quote it.
     """
     answer = _parsed(body)
     if 200 <= status < 300:
@@ -75,13 +78,13 @@ def judge(
     verdict = _verdict(status)
     detail = f"the service answered {status}"
     if location and 300 <= status < 400:
-        detail += f" (a redirect to {_without_query(location)})"
+        detail += f" (a redirect to {_masked(_without_query(location), secret)[:_MAX_LOCATION]})"
     return Outcome(
         verdict,
         status,
         detail,
         retry_after=retry_after if status in (429, 503) else None,
-        service_message=_message(answer),
+        service_message=_message(answer, secret),
     )
 
 
@@ -115,11 +118,15 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _message(answer: Any) -> str | None:
+def _message(answer: Any, secret: str) -> str | None:
     error = answer.get("error") if isinstance(answer, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return message[:_MAX_MESSAGE] if isinstance(message, str) else None
+    return _masked(message, secret)[:_MAX_MESSAGE] if isinstance(message, str) else None
+
+
+def _masked(text: str, secret: str) -> str:
+    return text.replace(secret, "[API key]") if secret else text
 
 
 def _without_query(location: str) -> str:
-    return location.split("?", 1)[0].split("#", 1)[0][:200]
+    return location.split("?", 1)[0].split("#", 1)[0]

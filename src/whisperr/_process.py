@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import _exit, _uwsgi
 from ._delivery import Delivery
+from ._drops import DropLog
 from ._fork import ForkedAway, ForkedInCallback, Owner
 from ._loop import DeliveryLoop
 from ._operation import Refusal
@@ -17,7 +18,7 @@ from ._reporter import Reporter
 from ._result import FlushResult
 from ._schedule import NEVER
 from ._sender import Sender
-from ._stats import Counters, Stats, this_process
+from ._stats import Counters, Stats
 from ._transport import Transport
 from ._waiter import Waiter
 
@@ -59,13 +60,22 @@ class ProcessState:
         self._left_before = 0
         self._seen = (0, 0)
         self._counters = Counters()
-        self._queue = OperationQueue(options.max_queue_size, self._counters)
+        self._queue = OperationQueue(
+            options.max_queue_size, options.max_queue_bytes, self._counters
+        )
         self._reporter = Reporter(options.on_error, bool(options.debug), self._counters, self.owner)
         transport = Transport(
             options.url, options.api_key or "", options.session_factory, self.owner
         )
+        self._drops = DropLog(self._reporter)
         delivery = Delivery(
-            options, self.owner, self._queue, transport, self._counters, self._reporter
+            options,
+            self.owner,
+            self._queue,
+            transport,
+            self._counters,
+            self._reporter,
+            self._drops,
         )
         self._loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
         self._sender = Sender(self.owner, self._loop, self)
@@ -192,13 +202,15 @@ class ProcessState:
         )
 
     def report_left(self) -> None:
-        """Report what is still undelivered where the process ends; each operation once.
+        """Report what was lost and what is undelivered where the process ends; each once.
 
         Not in a callback, nor on top of a delivery: whoever made it comes by here as well. Nor
         in a child that on_error forked meanwhile.
         """
         if not self.owner.holds() or self._sender.cannot_wait():
             return
+        with _children_return():
+            self._drops.report()
         accepted = self._queue.accepted
         left = self._queue.unsettled(accepted, since=self._left_before)
         self._left_before = accepted  # shutdown() and every exit hook come here
@@ -241,14 +253,4 @@ class ProcessState:
 
     def stats(self) -> Stats:
         """The accounts; see `Whisperr.stats`."""
-        counters = self._counters
-        return Stats(
-            called=counters.called.value,
-            accepted=counters.accepted.value,
-            refused={reason: counter.value for reason, counter in counters.refused.items()},
-            delivered=counters.delivered.value,
-            dropped={reason: counter.value for reason, counter in counters.dropped.items()},
-            queued=len(self._queue),
-            in_flight=self._queue.in_flight,
-            process=this_process(),
-        )
+        return self._counters.stats(queued=len(self._queue), in_flight=self._queue.in_flight)

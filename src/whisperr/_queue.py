@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from ._operation import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ._stats import Counter, Counters
 
-#: An operation with its number in the order of acceptance, from 0.
-_Entry = tuple[Operation, int]
-_entry = itemgetter(0, 1)
+#: An operation, its number in the order of acceptance, from 0, and the bytes accepted before it.
+_Entry = tuple[Operation, int, int]
+_entry = itemgetter(0, 1, 3)
+_first, _bytes_before = itemgetter(0), itemgetter(2)
 
 MAX_BATCH_BYTES = 3 * 1024 * 1024
 #: The brackets of a batch's JSON and a comma for each event are little beside this reserve.
@@ -35,13 +36,18 @@ class OperationQueue:
 
     Args:
         max_size: operations kept at most; beyond it the oldest are dropped and counted.
+        max_bytes: bytes of their JSON kept at most; no less than one operation has.
         counters: where called, accepted and dropped are counted.
     """
 
-    __slots__ = ("_batch", "_counters", "_entries", "_max_size")
+    __slots__ = ("_batch", "_bytes", "_counters", "_entries", "_look_at", "_max_bytes", "_max_size")
 
-    def __init__(self, max_size: int, counters: Counters) -> None:
+    def __init__(self, max_size: int, max_bytes: int, counters: Counters) -> None:
         self._max_size = max_size
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        #: How many bytes may be accepted in all before their sum is looked at again.
+        self._look_at = max_bytes
         self._counters = counters
         self._entries: deque[_Entry] = deque()
         self._batch: list[_Entry] = []
@@ -61,17 +67,30 @@ class OperationQueue:
 
     def append(self, *operations: Operation) -> None:
         """Accept operations; drop the oldest where the queue is full. Takes no lock."""
-        counters = self._counters
+        counters, entries, before = self._counters, self._entries, self._bytes
+        # Where threads meet here one's bytes may be forgotten. Only the difference between
+        # entries is looked at, so that is over as soon as these have left the queue.
+        self._bytes = before + sum(map(_size, operations))
         # The operations come first, see Counter.advance; itemgetter leaves the call's number out.
-        numbered = zip(operations, counters.accepted, counters.called)  # noqa: B905
-        self._entries.extend(map(_entry, numbered))
-        if len(self._entries) > self._max_size:
+        numbered = zip(operations, counters.accepted, counters.called, repeat(before))
+        entries.extend(map(_entry, numbered))
+        if len(entries) > self._max_size or self._bytes > self._look_at:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         # Asked before each in the same C call: threads that overflow at once drop none too many.
-        too_long = takewhile(self._max_size.__lt__, map(len, repeat(self._entries)))
-        oldest = zip(too_long, map(deque.popleft, repeat(self._entries)))  # noqa: B905
+        entries = repeat(self._entries)
+        too_many = takewhile(self._max_size.__lt__, map(len, entries))
+        self._drop_while(too_many)
+        floor = self._bytes - self._max_bytes
+        too_big = takewhile(floor.__gt__, map(_bytes_before, map(_first, entries)))
+        with suppress(IndexError):  # whoever delivers took the last of them meanwhile
+            self._drop_while(too_big)
+        with suppress(IndexError):
+            self._look_at = self._entries[0][2] + self._max_bytes
+
+    def _drop_while(self, condition: Iterable[object]) -> None:
+        oldest = zip(condition, map(deque.popleft, repeat(self._entries)))  # noqa: B905
         self._counters.dropped["overflow"].advance(oldest)
 
     def oldest(self) -> int | None:
@@ -86,16 +105,17 @@ class OperationQueue:
         Read twice and each counted once: whoever delivers may move them meanwhile.
         """
         entries = [*self._batch, *self._entries.copy(), *self._batch]
-        return len({number for _, number in entries if since <= number < before})
+        return len({number for _, number, _ in entries if since <= number < before})
 
     def entries(self) -> list[tuple[Operation, int]]:
         """What is not settled, with the numbers; for a process that nobody delivers in."""
-        return [*self._batch, *self._entries]
+        return [entry[:2] for entry in (*self._batch, *self._entries)]
 
-    def take(self, count: int) -> Sequence[Operation]:
+    def take(self, count: int, max_bytes: int = MAX_BATCH_BYTES) -> Sequence[Operation]:
         """Move the oldest operations that may share a request into flight.
 
-        Consecutive events share one, up to `count` and MAX_BATCH_BYTES; an identify goes alone.
+        Consecutive events share one, up to `count` and `max_bytes` of them but at least one; an
+        identify goes alone.
         """
         if self._batch:  # left by a delivery that someone else's exception ended
             self.requeue()
@@ -103,8 +123,8 @@ class OperationQueue:
         wanted = min(count, len(self._entries))
         with suppress(IndexError):  # an append that overflowed took some first
             batch.extend(map(deque.popleft, repeat(self._entries, wanted)))
-        self._give_back(len(batch) - _fitting(batch))
-        return [operation for operation, _ in batch]
+        self._give_back(len(batch) - _fitting(batch, max_bytes))
+        return [operation for operation, _, _ in batch]
 
     def settle(self, count: int, counter: Counter) -> None:
         """Remove `count` operations in flight for good and count them there."""
@@ -119,13 +139,17 @@ class OperationQueue:
         self._entries.extendleft(map(list.pop, repeat(self._batch, count)))
 
 
-def _fitting(entries: Sequence[_Entry]) -> int:
+def _size(operation: Operation) -> int:
+    return len(operation.body)
+
+
+def _fitting(entries: Sequence[_Entry], max_bytes: int) -> int:
     """How many of the first entries fit one request."""
     if entries and entries[0][0].kind == "identify":
         return 1
     size = _ENVELOPE_BYTES
-    for index, (operation, _) in enumerate(entries):
+    for index, (operation, _, _) in enumerate(entries):
         size += len(operation.body) + 1
-        if operation.kind == "identify" or size > MAX_BATCH_BYTES:
+        if operation.kind == "identify" or (size > max_bytes and index):
             return index
     return len(entries)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ._fork import ForkedInCallback
+from ._schedule import NEVER
 from ._stack import is_inside
 from ._stats import REFUSAL_REASONS, Counters
 from ._threads import stand_in_forgotten
 from .errors import ErrorType, WhisperrError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ._fork import Owner
     from ._operation import Refusal
@@ -28,10 +30,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("whisperr")
 logger.addHandler(logging.NullHandler())
 
-#: Refusals that this process does not report: the caller asked for them, or a uWSGI master
-#: made them, which has nobody to report them; a worker does.
-_SILENT = ("discarded", "master")
+#: What is counted where it happens and reported later. Not "discarded", which the caller asked
+#: for; what a uWSGI master refuses is reported by a worker, since nobody is told there.
+_COUNTED = (*(reason for reason in REFUSAL_REASONS if reason != "discarded"), "overflow")
+_REFUSED = "{count} calls queued nothing ({reason}). {detail}"
+_ADVICE = {
+    "overflow": "{count} operations were dropped: the queue was full. The oldest go first. "
+    "Raise max_queue_size or max_queue_bytes, or call flush() every few thousand operations.",
+    "master": "{count} calls in the uWSGI master came after it had forked its workers. "
+    "Nothing can be delivered from there: track in a worker, a mule or a spooler.",
+}
 _MOST_EVENT_TYPES = 20
+#: What goes on is reported at most every so many seconds, with what came together meanwhile.
+REPORT_INTERVAL = 10.0
 _first = itemgetter(0)  # in C, as the rest of its line
 
 
@@ -53,9 +64,10 @@ class Reporter:
         self._counters = counters
         self._owner = owner
         self._recent: deque[Refusal] = deque(maxlen=100)
-        self._reported = dict.fromkeys((*REFUSAL_REASONS, "overflow"), 0)
+        self._reported = dict.fromkeys(_COUNTED, 0)
+        self._next_at = dict.fromkeys(_COUNTED, 0.0)
         self._said: set[str] = set()
-        self._late_in_master = 0
+        self._inherited = 0
 
     def refuse(self, refusal: Refusal) -> None:
         """Count a call that queues nothing; reported later. Takes no lock, may be interrupted."""
@@ -66,66 +78,58 @@ class Reporter:
 
     def inherit(self, count: int) -> None:
         """So many calls were refused by the uWSGI master that forked this worker."""
-        self._late_in_master += count
+        self._inherited += count
 
     @property
     def pending(self) -> bool:
         """Whether there is something to report."""
-        refused = self._counters.refused
-        return self._overflowed() + self._late_in_master > 0 or any(
-            refused[reason].value > self._reported[reason]
-            for reason in REFUSAL_REASONS
-            if reason not in _SILENT and not (reason == "closed" and self._reported[reason])
-        )
+        return self.due_at() < NEVER
 
-    def _overflowed(self) -> int:
-        return self._counters.dropped["overflow"].value - self._reported["overflow"]
+    def due_at(self) -> float:
+        """Monotonic time of the next report of something that goes on, NEVER for none."""
+        times = (self._next_at[reason] for reason in _COUNTED if self._new(reason))
+        return min(times, default=NEVER)
+
+    def _new(self, reason: str) -> int:
+        """How many there are since the last report of this reason."""
+        before = self._reported[reason]
+        if reason == "overflow":
+            return self._counters.dropped[reason].value - before
+        if reason == "master":
+            return self._inherited - before
+        if reason == "closed" and before:
+            return 0  # said once
+        return self._counters.refused[reason].value - before
 
     def reporting(self) -> bool:
         """Whether the calling thread is making a report: it is in on_error, or in a log handler."""
         return is_inside(_REPORTING, self)
 
-    def report_pending(self) -> None:
-        """Report refusals and overflow since the last time, one report for each reason."""
+    def report_pending(self, now: float = NEVER) -> None:
+        """Report refusals and overflow since the last time, one report for each reason.
+
+        Args:
+            now: monotonic time, to leave out what was reported shortly before.
+        """
+        for reason in _COUNTED:
+            if self._new(reason) and now >= self._next_at[reason]:
+                self._next_at[reason] = time.monotonic() + REPORT_INTERVAL
+                self._report_counted(reason)
+
+    def _report_counted(self, reason: str) -> None:
+        count = self._new(reason)
+        self._reported[reason] += count
         recent = [self._recent.popleft() for _ in range(len(self._recent))]
-        for reason in REFUSAL_REASONS:
-            self._report_refused(reason, [entry for entry in recent if entry.reason == reason])
-        self._report_of_master()
-        count = self._overflowed()
-        if count:
-            self._reported["overflow"] += count
-            self.report(
-                "dropped",
-                f"{count} operations were dropped: the queue was full. The oldest go first. "
-                "Raise max_queue_size, or call flush() every few thousand operations.",
-                count=count,
-                reason="overflow",
-            )
-
-    def _report_of_master(self) -> None:
-        count, self._late_in_master = self._late_in_master, 0
-        if count:
-            self.report(
-                "dropped",
-                f"{count} calls in the uWSGI master came after it had forked its workers. "
-                "Nothing can be delivered from there: track in a worker, a mule or a spooler.",
-                count=count,
-                reason="master",
-            )
-
-    def _report_refused(self, reason: str, recent: list[Refusal]) -> None:
-        before = self._reported[reason]
-        now = self._reported[reason] = self._counters.refused[reason].value
-        if now == before or reason in _SILENT or (reason == "closed" and before):
-            return
-        detail = recent[-1].detail if recent else ""
-        names = sorted({entry.event_type for entry in recent if entry.event_type})
+        self._recent.extend(refusal for refusal in recent if refusal.reason != reason)
+        concerned = [refusal for refusal in recent if refusal.reason == reason]
+        detail = concerned[-1].detail if concerned else ""
+        template = _ADVICE.get(reason, _REFUSED)
         self.report(
             "dropped",
-            f"{now - before} calls queued nothing ({reason}). {detail}".rstrip(),
-            count=now - before,
+            template.format(count=count, reason=reason, detail=detail).rstrip(),
+            count=count,
             reason=reason,
-            event_types=tuple(names[:_MOST_EVENT_TYPES]),
+            event_types=[refusal.event_type for refusal in concerned],
         )
 
     def say_once(self, topic: str, type: ErrorType, message: str) -> None:  # noqa: A002
@@ -142,7 +146,7 @@ class Reporter:
         *,
         count: int = 0,
         reason: str | None = None,
-        event_types: tuple[str, ...] = (),
+        event_types: Iterable[str] = (),
         service_message: str | None = None,
     ) -> None:
         """Make one report; what the callback raises is logged.
@@ -162,7 +166,7 @@ class Reporter:
             status,
             count=count,
             reason=reason,
-            event_types=event_types,
+            event_types=tuple(sorted({*event_types} - {""})[:_MOST_EVENT_TYPES]),
             service_message=service_message,
         )
         raised = self._call(self._on_error, error)

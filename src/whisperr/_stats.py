@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._role import role_of
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REFUSAL_REASONS = ("invalid", "closed", "too_large", "before_send", "discarded", "master")
-DROP_REASONS = ("overflow", "rejected")
+DROP_REASONS = ("overflow", "rejected", "too_large")
+DropReason = Literal["overflow", "rejected", "too_large"]
 
 
 class Counter:
@@ -45,7 +46,15 @@ class Counter:
 class Counters:
     """The counters behind `Stats`."""
 
-    __slots__ = ("accepted", "called", "delivered", "dropped", "refused")
+    __slots__ = (
+        "accepted",
+        "called",
+        "delivered",
+        "dropped",
+        "refused",
+        "request_seconds",
+        "requests",
+    )
 
     def __init__(self) -> None:
         self.called = Counter()
@@ -53,6 +62,28 @@ class Counters:
         self.refused = {reason: Counter() for reason in REFUSAL_REASONS}
         self.delivered = Counter()
         self.dropped = {reason: Counter() for reason in DROP_REASONS}
+        self.requests = 0
+        self.request_seconds = 0.0
+
+    def exchanged(self, seconds: float) -> None:
+        """An exchange was made; called by whoever delivers, one at a time."""
+        self.requests += 1
+        self.request_seconds += seconds
+
+    def stats(self, *, queued: int, in_flight: int) -> Stats:
+        """The accounts as they are now, with what the queue says."""
+        return Stats(
+            called=self.called.value,
+            accepted=self.accepted.value,
+            refused={reason: counter.value for reason, counter in self.refused.items()},
+            delivered=self.delivered.value,
+            dropped={reason: counter.value for reason, counter in self.dropped.items()},
+            queued=queued,
+            in_flight=in_flight,
+            requests=self.requests,
+            request_seconds=self.request_seconds,
+            process=this_process(),
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +122,9 @@ class Stats:
         dropped: accepted operations that were lost, by reason.
         queued: operations that wait.
         in_flight: operations in the request under way.
+        requests: exchanges with the service, whatever came of them.
+        request_seconds: how long they took together. An identify takes a request of its own, so
+            ``requests / request_seconds`` is the most of them that a second can take.
         process: whose accounts these are.
     """
 
@@ -101,6 +135,8 @@ class Stats:
     dropped: dict[str, int]
     queued: int
     in_flight: int
+    requests: int
+    request_seconds: float
     process: ProcessInfo
 
     @property

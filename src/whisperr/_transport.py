@@ -147,6 +147,7 @@ class Transport:
             events=events,
             retry_after=_seconds(headers.get("Retry-After")),
             location=headers.get("Location"),
+            secret=self._headers["X-API-Key"],
         )
 
 
