@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -15,7 +16,8 @@ from forked import os_fork
 from interruptions import storm
 from whisperr._fork import ForkedInCallback, Owner
 from whisperr._operation import Reason, Refusal
-from whisperr._reporter import Reporter
+from whisperr._reporter import REPORT_INTERVAL, Reporter
+from whisperr._schedule import NEVER
 from whisperr._stats import REFUSAL_REASONS, Counters
 
 if TYPE_CHECKING:
@@ -150,6 +152,45 @@ def test_a_signal_handler_that_raises_never_unbalances_called_and_refused() -> N
     assert made.counters.called.value == refused > 3000
     made.reporter.report_pending()
     assert made.errors[0].count == made.counters.refused["invalid"].value
+
+
+def test_what_goes_on_is_reported_at_once_and_then_at_a_bounded_rate() -> None:
+    made = Made()
+    made.overflow(3)
+    now = time.monotonic()
+    made.reporter.report_pending(now)
+    made.overflow(4)
+    assert made.reporter.pending
+    assert made.reporter.due_at() == pytest.approx(now + REPORT_INTERVAL, abs=1)
+    made.reporter.report_pending(now + REPORT_INTERVAL / 2)
+    assert [error.count for error in made.errors] == [3]
+    made.reporter.report_pending(made.reporter.due_at())
+    assert [error.count for error in made.errors] == [3, 4]
+    assert made.reporter.due_at() == NEVER
+
+
+def test_whoever_waits_is_told_everything_at_once() -> None:
+    made = Made()
+    for _ in range(3):
+        made.overflow(1)
+        made.reporter.report_pending()
+    assert [error.count for error in made.errors] == [1, 1, 1]
+
+
+def test_one_reason_does_not_hold_another_back_nor_take_its_details() -> None:
+    made = Made()
+    made.refuse("invalid", detail="First.")
+    made.reporter.report_pending(time.monotonic())
+    made.refuse("invalid", name="early", detail="Second.")
+    made.refuse("too_large", name="large", detail="Too large.")
+    made.reporter.report_pending(time.monotonic())
+    assert [(error.reason, error.count) for error in made.errors] == [
+        ("invalid", 1),
+        ("too_large", 1),
+    ]
+    made.reporter.report_pending()
+    assert made.errors[-1].event_types == ("early",)
+    assert "Second." in made.errors[-1].message
 
 
 def test_something_true_for_the_whole_process_is_said_once() -> None:
