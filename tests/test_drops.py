@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from whisperr._drops import MOST_REPORTS, DropLog
 from whisperr._fork import Owner
 from whisperr._operation import Operation
@@ -89,6 +91,22 @@ def test_nothing_is_reported_twice() -> None:
     log.report()
     log.report()
     assert len(log.errors) == 1
+
+
+def test_an_interrupt_in_a_callback_costs_no_other_report() -> None:
+    def on_error(error: WhisperrError) -> None:
+        told.append(error)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    told: list[WhisperrError] = []
+    log = DropLog(Reporter(on_error, False, Counters(), Owner()))
+    for name in "abc":
+        log.add([event(name)], "rejected", REFUSED)
+    with pytest.raises(KeyboardInterrupt):
+        log.report()
+    log.report()
+    assert [error.event_types for error in told] == [("a",), ("b",), ("c",)]
 
 
 def test_an_identify_has_no_event_type() -> None:

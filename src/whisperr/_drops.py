@@ -65,11 +65,15 @@ class DropLog:
             drop = self._drops.popleft()
             groups.setdefault((drop.kind, drop.event_type, drop.reason), []).append(drop)
         by_group = list(groups.values())
-        for drops in by_group[:MOST_REPORTS]:
-            self._report(drops, _what(drops))
+        reports = [(drops, _what(drops)) for drops in by_group[:MOST_REPORTS]]
         rest = [drop for drops in by_group[MOST_REPORTS:] for drop in drops]
         if rest:
-            self._report(rest, f"{len(rest)} more events")
+            reports.append((rest, f"{len(rest)} more events were"))
+        try:
+            while reports:
+                self._report(*reports.pop(0))
+        finally:  # Ctrl-C in a callback leaves the others for the next time
+            self._drops.extend(drop for drops, _ in reports for drop in drops)
 
     def _report(self, drops: Sequence[Drop], what: str) -> None:
         outcome = drops[0].outcome

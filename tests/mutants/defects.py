@@ -77,6 +77,9 @@ POISON = (
     "test_good_events_arrive_unchanged_and_poisoned_ones_as_documented[without_orjson]"
 )
 SENDER = "tests/test_sender.py::"
+REFUSED = "tests/test_refused_batches.py::"
+BISECTION = "tests/test_bisection.py::"
+BACKOFF = "tests/test_backoff.py::"
 DEADLINES = "tests/ends/test_deadlines.py::"
 NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
@@ -1769,5 +1772,150 @@ import weakref
             + "test_a_signal_that_meets_the_senders_thread_does_not_end_its_worker"
             + f"[{_PYTHON}]",
         ),
+    ),
+    # --- What the service refuses ---------------------------------------------------------
+    Defect(
+        "a refused batch is dropped as a whole",
+        (14,),
+        (
+            (
+                "_bisection.py",
+                "        alone = count == 1\n",
+                "        alone = True\n",
+            ),
+        ),
+        (REFUSED + "test_forty_in_a_row_cost_no_other",),
+    ),
+    Defect(
+        "a half is asked as a whole although its other half was accepted",
+        (14,),
+        (
+            (
+                "_bisection.py",
+                "        if oldest >= self._suspect:\n            self._probe *= _GROWTH\n",
+                "        self._suspect = oldest\n        self._probe = self._end\n",
+            ),
+        ),
+        (BISECTION + "test_nothing_is_asked_again_as_a_whole_whose_other_half_was_accepted[5]",),
+    ),
+    Defect(
+        "a batch of offenders is asked for one by one to its end",
+        (14,),
+        (
+            (
+                "_bisection.py",
+                "        if self._refusals >= MOST_REFUSALS:\n",
+                "        if self._refusals >= MOST_REFUSALS * 10:\n",
+            ),
+        ),
+        (REFUSED + "test_five_hundred_malformed_events_take_at_most_eighty_requests",),
+    ),
+    Defect(
+        "a 413 says that what was refused holds an offender",
+        (14,),
+        (
+            (
+                "_bisection.py",
+                "        if alone or not for_size:\n",
+                "        if True:\n",
+            ),
+            (
+                "_delivery.py",
+                "sum(len(operation.body) for operation in batch) // 2",
+                "self._max_bytes",
+            ),
+        ),
+        (REFUSED + "test_a_batch_that_is_too_large_for_the_service_is_sent_in_halves",),
+    ),
+    Defect(
+        "what a batch lost is reported for each event",
+        (14,),
+        (
+            (
+                "_delivery.py",
+                "        self._drops.add(batch, reason, outcome)\n",
+                "        self._drops.add(batch, reason, outcome)\n        self._drops.report()\n",
+            ),
+        ),
+        (REFUSED + "test_more_of_them_scattered_cost_no_other[10]",),
+    ),
+    Defect(
+        "what a batch lost is held back while the rest of it cannot be delivered",
+        (14,),
+        (
+            (
+                "_delivery.py",
+                "        self._drops.report()  # the rest of the batch may be long in coming\n",
+                "",
+            ),
+        ),
+        (REFUSED + "test_what_was_lost_before_an_outage_is_not_held_back_by_it",),
+    ),
+    Defect(
+        "an overflow is reported at every look",
+        (14,),
+        (
+            (
+                "_reporter.py",
+                "            if self._new(reason) and now >= self._next_at[reason]:\n",
+                "            if self._new(reason):\n",
+            ),
+        ),
+        (
+            "tests/test_reporter.py::"
+            "test_what_goes_on_is_reported_at_once_and_then_at_a_bounded_rate",
+        ),
+    ),
+    Defect(
+        "the queue counts operations and no bytes",
+        (14,),
+        (
+            (
+                "_queue.py",
+                "        if len(entries) > self._max_size or self._bytes > self._look_at:\n",
+                "        if len(entries) > self._max_size:\n",
+            ),
+        ),
+        (QUEUE + "test_a_queue_of_too_many_bytes_drops_the_oldest",),
+    ),
+    Defect(
+        "bytes that have left the queue count for ever",
+        (14,),
+        (
+            (
+                "_queue.py",
+                "            self._drop_while(too_big)\n",
+                """\
+            self._drop_while(too_big)
+        if self._bytes > self._max_bytes:
+            self._drop_while(map(len, repeat(self._entries, 1)))
+""",
+            ),
+        ),
+        (QUEUE + "test_bytes_that_have_left_the_queue_count_no_more",),
+    ),
+    Defect(
+        "a Retry-After that many were given brings them back together",
+        (12,),
+        (
+            (
+                "_backoff.py",
+                "least + self.jitter(0, least * RETRY_AFTER_SPREAD)",
+                "least",
+            ),
+        ),
+        (BACKOFF + "test_a_retry_after_that_many_were_given_is_spread_upwards_by_half",),
+    ),
+    Defect(
+        "what piled up in an outage goes out as fast as it can",
+        (12,),
+        (
+            (
+                "_backoff.py",
+                "            self.paced_until = now + self.jitter(0, 2 * CATCH_UP_PAUSE)\n",
+                "            pass\n",
+            ),
+        ),
+        (BACKOFF + "test_what_piled_up_in_an_outage_goes_out_at_a_pace",),
     ),
 ]
