@@ -123,6 +123,13 @@ def test_the_pace_ends_when_all_is_delivered_that_piled_up() -> None:
     assert made.paced_until == 0.0
 
 
+def test_a_key_that_was_refused_is_an_outage() -> None:
+    made = backoff()
+    made.give_up(NOW)
+    made.succeeded(NOW, behind=True)
+    assert made.paced_until > NOW
+
+
 def test_a_single_failure_is_no_outage() -> None:
     made = backoff()
     pauses(made, 2)

@@ -60,7 +60,7 @@ class Backoff:
             now: the time.
             behind: whether more than a request can hold is waiting.
         """
-        if self._failures >= OUTAGE_FAILURES:
+        if self._failures >= OUTAGE_FAILURES or self._rounds:
             self._catch_up_until = now + LONGEST_CATCH_UP
         if not behind:
             self._catch_up_until = 0.0

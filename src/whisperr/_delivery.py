@@ -116,7 +116,7 @@ class Delivery:
         first = self._first()
         self._queue.settle(len(batch) - outcome.rejected, self._counters.delivered)
         self._queue.settle(outcome.rejected, self._counters.dropped["rejected"])
-        self._max_bytes = min(MAX_BATCH_BYTES, self._max_bytes + self._max_bytes // _REGROWTH)
+        self._max_bytes = min(MAX_BATCH_BYTES, self._max_bytes + self._max_bytes // _REGROWTH + 1)
         self._progressed()
         if self._bisection is not None:
             self._bisection.accepted(first)
