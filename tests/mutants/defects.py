@@ -1764,4 +1764,16 @@ import weakref
             + f"[{_PYTHON}]",
         ),
     ),
+    Defect(
+        "a worker ends before it has noted the last that it delivered of its master's",
+        (6, 8),
+        (
+            (
+                "_loop.py",
+                "bool(len(self._queue) or self._waiters or",
+                "bool(len(self._queue) or",
+            ),
+        ),
+        ("tests/test_handover.py::test_an_exit_waits_until_the_last_settlement_is_noted",),
+    ),
 ]
