@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from whisperr._handover import Record, Takeover
+from whisperr._handover import Handover, Record, Takeover
 from whisperr._operation import Operation
+from whisperr._options import Options
+from whisperr._process import ProcessState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +31,18 @@ def test_what_is_settled_is_noted_and_the_count_of_reports_stays() -> None:
     assert record.read() == (2, 4)
     assert takeover.is_served(None)
     assert record.read() == (3, 4)
+
+
+def test_an_exit_waits_until_the_last_settlement_is_noted() -> None:
+    """Between the settlement and the note nothing is queued, nothing in flight, nobody busy."""
+    record = Record()
+    assert record.lock()
+    takeover = Takeover(record, ENTRIES, too_late=0, reported=0)
+    state = ProcessState(Options(api_key="wrk_x", flush_interval=0), Handover())
+    state._loop.add(takeover)
+    state.finish(state.start(time.monotonic() + 5, at_exit=True))
+    assert takeover.finished
+    assert record.read() == (3, 0)
 
 
 def test_a_descriptor_that_the_application_closed_neither_fails_nor_harms_its_next_owner(

@@ -226,10 +226,8 @@ class ProcessState:
             )
 
     def has_work(self) -> bool:
-        """Whether there is something to deliver or to report, or a report is under way."""
-        return bool(
-            len(self._queue) or self._queue.in_flight or self._reporter.pending or self._loop.busy
-        )
+        """Whether there is something to deliver, to note or to report, or that is under way."""
+        return bool(self._queue.in_flight or self._loop.busy or self._loop.has_work())
 
     def has_sender(self) -> bool:
         """Whether a thread is delivering."""

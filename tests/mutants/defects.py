@@ -1918,4 +1918,16 @@ import weakref
         ),
         (BACKOFF + "test_what_piled_up_in_an_outage_goes_out_at_a_pace",),
     ),
+    Defect(
+        "a worker ends before it has noted the last that it delivered of its master's",
+        (6, 8),
+        (
+            (
+                "_loop.py",
+                "bool(len(self._queue) or self._waiters or",
+                "bool(len(self._queue) or",
+            ),
+        ),
+        ("tests/test_handover.py::test_an_exit_waits_until_the_last_settlement_is_noted",),
+    ),
 ]
