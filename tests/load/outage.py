@@ -45,10 +45,11 @@ def main(seconds: float, events: int, workers: int) -> None:
 
 def _work(client: Whisperr, events: int, ends_at: float) -> None:
     """Track evenly over the first three quarters of the outage."""
-    pause = 0.75 * (ends_at - time.monotonic()) / events
-    for _ in range(events):
+    began = time.monotonic()
+    pause = 0.75 * (ends_at - began) / events
+    for number in range(events):
         lab.track(client)
-        time.sleep(pause)
+        time.sleep(max(0.0, began + number * pause - time.monotonic()))
     assert time.monotonic() < ends_at
 
 

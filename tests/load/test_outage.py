@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from load.judgement import assert_nothing_lost
 from runs import run_script
+from whisperr import Whisperr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,8 @@ SECONDS = 20.0
 EVENTS = 5000
 WORKERS = 4
 MOST_REQUESTS = 12
+#: The first try and six more; then comes a rest of five seconds at least.
+ONE_ROUND = 7
 #: As docs/delivery.md says: a rest is at most twice as long as what went before, and one more.
 LONGEST_PAUSE = 2 * SECONDS + 10.0
 #: For the exchange, and for what the clocks of a busy machine are worth.
@@ -52,6 +56,23 @@ def test_after_an_outage_everything_is_delivered_by_workers_that_kept_their_paus
     print({f"{delays[pid]:.2f} s": "a flush" if flushing[pid] else "" for pid in flushing})
     assert all(delays[pid] < 2 for pid in flushing if flushing[pid])
     assert max(delays.values()) < LONGEST_PAUSE + GRACE
+
+
+def test_whoever_goes_on_tracking_in_an_outage_does_not_cut_the_pauses_short(
+    server: LocalServer, api_key: str
+) -> None:
+    """What `flush_at` starts is a delivery, not a try before its time."""
+    client = Whisperr(api_key, base_url=server.url, flush_at=20)
+    server.fault(key=api_key, action="status", status=503, times=None)
+    ends_at = time.monotonic() + 2
+    while time.monotonic() < ends_at:
+        client.track("user", "something_happened")
+        time.sleep(0.001)
+    assert server.counts(api_key)["requests"] <= ONE_ROUND
+    assert server.counts(api_key)["requests"] > 1
+    server.clear_faults(api_key)
+    assert client.shutdown(10)
+    assert client.stats().delivered == server.counts(api_key)["events"] == client.stats().called
 
 
 def _pid(row: Row) -> int:

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from whisperr import Whisperr
 
-EVENTS = 100_000
 
-
-def steady(events: int, rate: float, interval: float) -> None:
+def steady(events: int, rate: int, interval: float) -> None:
     """Events at an even rate."""
     client = lab.client(flush_interval=interval)
     began = time.monotonic()
@@ -29,27 +27,27 @@ def steady(events: int, rate: float, interval: float) -> None:
     _finish(client, time.monotonic() - began)
 
 
-def tight_loop() -> None:
+def tight_loop(events: int) -> None:
     """As many as a loop can make, with a queue that holds them."""
-    client = lab.client(max_queue_size=2 * EVENTS, max_queue_bytes=EVENTS * 1024)
+    client = lab.client(max_queue_size=2 * events, max_queue_bytes=events * 1024)
     began = time.monotonic()
-    for _ in range(EVENTS):
+    for _ in range(events):
         lab.track(client)
     client.flush(60)
     _finish(client, time.monotonic() - began)
 
 
-def backfill() -> None:
+def backfill(events: int) -> None:
     """The loop of the documents, which the test wrote to its folder, with default options."""
     sys.path.append(os.environ["LAB_FOLDER"])
     client = lab.client()
     began = time.monotonic()
-    importlib.import_module("documented").backfill(client, _orders())
+    importlib.import_module("documented").backfill(client, _orders(events))
     _finish(client, time.monotonic() - began)
 
 
-def _orders() -> Iterator[dict[str, object]]:
-    for _ in range(EVENTS):
+def _orders(count: int) -> Iterator[dict[str, object]]:
+    for _ in range(count):
         test_id = lab.journal("event")
         yield {"id": test_id, "customer": "user", "details": {"test_id": test_id}}
 
