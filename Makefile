@@ -18,6 +18,11 @@ SEEDS ?= 20
 SEED ?=
 # Seeds at a time: each has a process that forks, its children and a server.
 TORTURED ?= 2
+# The length of `make soak` and its events a second; SEED=n draws the same faults again.
+SECONDS ?= 60
+RATE ?= 2000
+# Events that `make load` tracks for a dead service.
+EVENTS ?= 1000000
 # The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -27,7 +32,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture hosts mutants clean
+.PHONY: test lint demo conformance forks torture soak load hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +73,16 @@ hosts: $(STAMP)
 torture: $(STAMP)
 	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
+
+# Four processes track while the service stumbles at random: the accounts, memory, threads and
+# descriptors.
+soak: $(STAMP)
+	WHISPERR_SOAK_SECONDS=$(SECONDS) WHISPERR_SOAK_RATE=$(RATE) WHISPERR_SOAK_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -q -rP tests/load/test_soak.py $(ARGS)
+
+# The figures of docs/delivery.md, one test at a time: what the machine does beside it shows.
+load: $(STAMP)
+	WHISPERR_LOAD_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -rP tests/load $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)

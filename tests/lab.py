@@ -28,14 +28,14 @@ def client(**options: Any) -> Whisperr:
 
 def track(to: Whisperr, **properties: Any) -> str:
     """Journal a new id, then track an event that carries it."""
-    test_id = _journal("event")
+    test_id = journal("event")
     to.track("user", "something_happened", {"test_id": test_id, "pid": os.getpid(), **properties})
     return test_id
 
 
 def identify(to: Whisperr) -> str:
     """Journal a new id, then identify with it among the traits."""
-    test_id = _journal("identify")
+    test_id = journal("identify")
     to.identify("user", traits={"test_id": test_id})
     return test_id
 
@@ -62,7 +62,8 @@ def wait_for(child: int, seconds: float = 15.0) -> None:
         _append("children", {"pid": child, "status": status})
 
 
-def _journal(kind: str) -> str:
+def journal(kind: str) -> str:
+    """Write down a new id before it is given to the client."""
     test_id = uuid.uuid4().hex
     _append("journal", {"id": test_id, "kind": kind, "pid": os.getpid()})
     return test_id

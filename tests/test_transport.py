@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -329,6 +331,21 @@ def test_an_address_that_never_answers_leaves_time_for_the_next(
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_keywords: found)
         assert delivered(post(transport("http://three.invalid"), seconds=0.9))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_failed_exchange_keeps_nothing_of_its_body(refused: bool) -> None:
+    """The garbage collector may be long in coming, and a dead service fails again and again."""
+    body = b'{"external_user_id": "%d"}' % os.getpid()
+    with RawServer(Peer.wait_for_end) as server:
+        to = transport("http://127.0.0.1:1" if refused else server.url)
+        gc.disable()
+        try:
+            before = sys.getrefcount(body)
+            assert post(to, body, 0.2).refused == refused
+            assert sys.getrefcount(body) == before
+        finally:
+            gc.enable()
 
 
 def test_a_refused_connection_is_said_to_be_one() -> None:

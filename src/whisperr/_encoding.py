@@ -137,7 +137,8 @@ if orjson is not None:
 
     def _encode_with_orjson(value: Any) -> bytes:
         _require_known(value, 1, _Allowance())
-        return orjson.dumps(value)
+        # A copy: orjson's own bytes keep the block of some KiB that they were written into.
+        return bytes(memoryview(orjson.dumps(value)))
 
     _encode_plain = _encode_with_orjson
 else:

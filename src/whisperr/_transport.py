@@ -167,6 +167,9 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def _failure(error: Exception) -> Outcome:
     causes = _causes(error)
+    for cause in causes:
+        # Frames below hold the exception that holds them, and the request with its body.
+        cause.__traceback__ = None
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return no_answer("nothing listens there (connection refused)", refused=True)
     if any(isinstance(cause, (TimeoutError, requests.Timeout)) for cause in causes):

@@ -27,6 +27,7 @@ QUEUE = "tests/test_queue.py::"
 GUARD = "tests/test_adapter.py::test_a_child_leaves_its_parents_connection_alone"
 THREADS = "tests/test_threads.py::"
 HANDOVER = "tests/hosts/test_uwsgi_handover.py::"
+LOAD = "tests/load/"
 #: Tests in hosts name the Python that the host runs on.
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FIRST_DELIVERY = (
@@ -1929,5 +1930,79 @@ import weakref
             ),
         ),
         ("tests/test_handover.py::test_an_exit_waits_until_the_last_settlement_is_noted",),
+    ),
+    # --- Load -----------------------------------------------------------------------------
+    Defect(
+        "the byte ceiling is ignored",
+        (14,),
+        (("_queue.py", "        floor = self._bytes - self._max_bytes\n", "        floor = 0\n"),),
+        (LOAD + "test_memory.py::test_large_events_stay_within_the_byte_ceiling[refusing]",),
+    ),
+    Defect(
+        "a queued event keeps the block of memory that orjson wrote it into",
+        (14,),
+        (
+            (
+                "_encoding.py",
+                "        return bytes(memoryview(orjson.dumps(value)))\n",
+                "        return orjson.dumps(value)\n",
+            ),
+        ),
+        (
+            LOAD + "test_memory.py::"
+            "test_memory_stays_flat_however_much_is_tracked_for_a_dead_service[refusing]",
+        ),
+    ),
+    Defect(
+        "a full queue ends a back-off",
+        (12,),
+        (
+            (
+                "_loop.py",
+                """\
+        if self.idle and len(self._queue) >= self._schedule.flush_at:
+            self._wake.set()
+""",
+                """\
+        if len(self._queue) >= self._schedule.flush_at:
+            self._hurried = True
+            self._wake.set()
+""",
+            ),
+        ),
+        (
+            LOAD + "test_outage.py::"
+            "test_whoever_goes_on_tracking_in_an_outage_does_not_cut_the_pauses_short",
+        ),
+    ),
+    Defect(
+        "as many events share a request as start a delivery, however many wait",
+        (),
+        (
+            (
+                "_delivery.py",
+                "            return self._queue.take(self._max_batch_size, self._max_bytes)\n",
+                "            return self._queue.take(20, self._max_bytes)\n",
+            ),
+        ),
+        (LOAD + "test_throughput.py::test_a_tight_loop_fills_its_requests[10000]",),
+    ),
+    Defect(
+        "an inline delivery takes as long as any other",
+        (13,),
+        (("_loop.py", "_INLINE_SECONDS = 1.0\n", "_INLINE_SECONDS = 10.0\n"),),
+        (CLIENT + "test_an_inline_delivery_takes_at_most_a_second_and_pauses_after_a_failure",),
+    ),
+    Defect(
+        "an inline delivery that failed is tried again by the next call",
+        (13,),
+        (
+            (
+                "_loop.py",
+                "        return due and now >= self._resume_at()\n",
+                "        return due\n",
+            ),
+        ),
+        (CLIENT + "test_an_inline_delivery_takes_at_most_a_second_and_pauses_after_a_failure",),
     ),
 ]
