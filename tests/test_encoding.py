@@ -411,6 +411,24 @@ def test_an_enum_whose_value_raises_does_not_crash_the_interpreter() -> None:
     assert (done.returncode, done.stdout) == (0, '{"value":[{"deep":1}]}\n'), done.stderr
 
 
+def test_a_uuid_without_its_number_does_not_crash_the_interpreter() -> None:
+    """It does where orjson is given one, so the proof needs an interpreter of its own."""
+    script = (
+        "from uuid import UUID\n"
+        "from whisperr._encoding import encode\n"
+        "values = [UUID.__new__(UUID) for _ in range(3)]\n"
+        "object.__setattr__(values[1], 'int', 'text')\n"
+        "object.__setattr__(values[2], 'int', -1)\n"
+        "for value in values:\n"
+        "    print(encode({'value': value}).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ['{"value":"<UUID>"}'] * 2
+
+
 def test_a_numpy_scalar_is_known_and_an_array_is_not(encode: Encode) -> None:
     values = [np.int64(3), np.float64("nan"), np.bool_(True), np.str_("a"), np.array([1])]
     assert json.loads(encode({"v": values})) == {"v": [3, None, True, "a", "<ndarray>"]}
