@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import inspect
 import json
 import subprocess
@@ -21,36 +20,14 @@ import numpy as np
 import orjson
 import pytest
 
-import whisperr._encoding
+from encoders import WITH, WITHOUT
 from interruptions import storm
 from tables import codes, python_block, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     Encode = Callable[[dict[str, Any]], bytes]
-
-
-def _without_orjson() -> ModuleType:
-    """The module made anew where `import orjson` fails."""
-    spec = importlib.util.spec_from_file_location("encoding_without_orjson", _source())
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "orjson", None)
-        spec.loader.exec_module(module)
-    return module
-
-
-def _source() -> str:
-    assert whisperr._encoding.__file__
-    return whisperr._encoding.__file__
-
-
-WITH = whisperr._encoding
-WITHOUT = _without_orjson()
 
 
 @pytest.fixture(params=["orjson", "json"])
