@@ -18,6 +18,8 @@ SEEDS ?= 20
 SEED ?=
 # Seeds at a time: each has a process that forks, its children and a server.
 TORTURED ?= 2
+# Examples of each test of `make model`; SEED=n repeats one.
+EXAMPLES ?= 2000
 # The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -27,7 +29,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture hosts mutants clean
+.PHONY: test lint demo conformance forks torture model hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +71,12 @@ torture: $(STAMP)
 	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
 
+# The client beside a simple model of it, and its encoding of any value, in examples that
+# hypothesis draws; see docs/delivery.md.
+model: $(STAMP)
+	WHISPERR_EXAMPLES=$(EXAMPLES) WHISPERR_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -n 2 -q tests/model tests/test_encoding_properties.py $(ARGS)
+
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
@@ -86,4 +94,4 @@ demo: $(STAMP)
 	$(BIN)/whisperr demo $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
