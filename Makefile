@@ -23,6 +23,8 @@ SECONDS ?= 60
 RATE ?= 2000
 # Events that `make load` tracks for a dead service.
 EVENTS ?= 1000000
+# Examples of each test of `make model`; SEED=n repeats one.
+EXAMPLES ?= 2000
 # The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -32,7 +34,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture soak load hosts mutants clean
+.PHONY: test lint demo conformance forks torture soak load hosts mutants clean model
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -83,6 +85,11 @@ soak: $(STAMP)
 # The figures of docs/delivery.md, one test at a time: what the machine does beside it shows.
 load: $(STAMP)
 	WHISPERR_LOAD_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -rP tests/load $(ARGS)
+# The client beside a simple model of it, and its encoding of any value, in examples that
+# hypothesis draws; see docs/delivery.md.
+model: $(STAMP)
+	WHISPERR_EXAMPLES=$(EXAMPLES) WHISPERR_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -n 2 -q tests/model tests/test_encoding_properties.py $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
@@ -101,4 +108,4 @@ demo: $(STAMP)
 	$(BIN)/whisperr demo $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -56,7 +56,9 @@ def _is_asleep(task: Path) -> bool:
         return True  # it has ended
 
 
-def in_child(work: Callable[[], Any], fork: Callable[[], int] = os_fork) -> Any:
+def in_child(
+    work: Callable[[], Any], fork: Callable[[], int] = os_fork, seconds: float = SECONDS
+) -> Any:
     """What `work` returns in a forked child (as JSON); fails when it raises or hangs there."""
     reader, writer = os.pipe()
     child = fork()
@@ -71,11 +73,11 @@ def in_child(work: Callable[[], Any], fork: Callable[[], int] = os_fork) -> Any:
             os._exit(status)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
-        ready, _, _ = select.select([answer], [], [], SECONDS)
+        ready, _, _ = select.select([answer], [], [], seconds)
         if not ready:
             os.kill(child, signal.SIGKILL)
         text = answer.read()
     _, status = os.waitpid(child, 0)
-    assert ready, f"The child did not answer within {SECONDS} s."
+    assert ready, f"The child did not answer within {seconds} s."
     assert status == 0, f"The child ended with {status}."
     return json.loads(text)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-#: No thread of a server waits longer than this for anything.
+#: No thread of a server waits longer than this for anything, where no other limit is given.
 LIMIT = 20.0
 ENDPOINTS = ("/v1/events/batch", "/v1/events/track", "/v1/identify")
 
@@ -104,10 +104,12 @@ class RawServer:
         *,
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        limit: float = LIMIT,
     ) -> None:
+        self._limit = limit
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
-        self._listener.settimeout(LIMIT)
+        self._listener.settimeout(limit)
         self._serve = serve
         self._tls = tls
         self._host = f"[{host}]" if ":" in host else host
@@ -143,7 +145,7 @@ class RawServer:
 
     def _handle(self, sock: socket.socket, number: int) -> None:
         try:
-            sock.settimeout(LIMIT)
+            sock.settimeout(self._limit)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 self._socks.append(sock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import inspect
 import json
 import subprocess
@@ -21,36 +20,14 @@ import numpy as np
 import orjson
 import pytest
 
-import whisperr._encoding
+from encoders import WITH, WITHOUT
 from interruptions import storm
 from tables import codes, python_block, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     Encode = Callable[[dict[str, Any]], bytes]
-
-
-def _without_orjson() -> ModuleType:
-    """The module made anew where `import orjson` fails."""
-    spec = importlib.util.spec_from_file_location("encoding_without_orjson", _source())
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "orjson", None)
-        spec.loader.exec_module(module)
-    return module
-
-
-def _source() -> str:
-    assert whisperr._encoding.__file__
-    return whisperr._encoding.__file__
-
-
-WITH = whisperr._encoding
-WITHOUT = _without_orjson()
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -409,6 +386,24 @@ def test_an_enum_whose_value_raises_does_not_crash_the_interpreter() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout) == (0, '{"value":[{"deep":1}]}\n'), done.stderr
+
+
+def test_a_uuid_without_its_number_does_not_crash_the_interpreter() -> None:
+    """It does where orjson is given one, so the proof needs an interpreter of its own."""
+    script = (
+        "from uuid import UUID\n"
+        "from whisperr._encoding import encode\n"
+        "values = [UUID.__new__(UUID) for _ in range(3)]\n"
+        "object.__setattr__(values[1], 'int', 'text')\n"
+        "object.__setattr__(values[2], 'int', -1)\n"
+        "for value in values:\n"
+        "    print(encode({'value': value}).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ['{"value":"<UUID>"}'] * 2
 
 
 def test_a_numpy_scalar_is_known_and_an_array_is_not(encode: Encode) -> None:

@@ -33,8 +33,8 @@ except ImportError:
 #: orjson's own limit, kept by both encoders so that the bytes mean the same.
 MAX_DEPTH = 254
 _SCALARS = frozenset({str, float, bool, type(None)})
-#: What orjson may be given. No Enum: one whose `value` raises would crash the interpreter.
-_ORJSON_SCALARS = _SCALARS | {int, UUID}
+#: What orjson may be given unseen. No Enum: one whose `value` raises would crash the interpreter.
+_ORJSON_SCALARS = _SCALARS | {int}
 _CONTAINERS = frozenset({dict, list, tuple})
 #: What a value can be at fault with. No more: what a signal handler raises (Celery's soft
 #: time limit) is not ours to keep.
@@ -129,8 +129,16 @@ def _require_known(value: Any, depth: int, allowance: _Allowance) -> None:
         kind = type(item)
         if kind in _CONTAINERS:
             _require_known(item, depth + 1, allowance)
+        elif kind is UUID:
+            _require_whole(item)
         elif kind not in _ORJSON_SCALARS:
             raise _NotPlain
+
+
+def _require_whole(value: UUID) -> None:
+    """Raise for a UUID without its number (unpickling makes one): it would crash in orjson."""
+    if type(value.int) is not int or not 0 <= value.int < 2**128:
+        raise _NotPlain
 
 
 if orjson is not None:
