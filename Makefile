@@ -18,7 +18,9 @@ SEEDS ?= 20
 SEED ?=
 # Seeds at a time: each has a process that forks, its children and a server.
 TORTURED ?= 2
-# The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
+# Processes of the fleet that `make fleet` simulates; SEED=n draws another one.
+WORKERS ?= 10000
+# What is written anew: `make mutants` and `make hosts` docs/proof.md, docs/hosts.md; `make fleet` docs.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
 CELLS ?= 6
@@ -27,7 +29,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture hosts mutants clean
+.PHONY: test lint demo conformance fleet forks torture hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +70,11 @@ hosts: $(STAMP)
 torture: $(STAMP)
 	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
+
+# Requests of thousands of workers in simulated time, beside the bounds; see docs/fleet.md.
+fleet: $(STAMP)
+	PYTHONPATH=tests:$$PYTHONPATH $(BIN)/python -m fleet --workers $(WORKERS) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
