@@ -9,7 +9,7 @@ from random import Random
 
 FIRST_DELAY = 0.5
 #: In the first seconds of an outage every process makes its first retries. If the pauses only
-#: doubled, a fleet would send six times as much as usual then.
+#: doubled, a fleet would send six times as much as usual then (docs/fleet.md).
 DELAY_GROWTH = 3
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 60.0
@@ -61,7 +61,7 @@ class Backoff:
 
         Args:
             now: the time.
-            behind: whether more than a request can hold is waiting.
+            behind: whether something is waiting.
         """
         if self._failures >= OUTAGE_FAILURES:
             self._catch_up_until = now + LONGEST_CATCH_UP

@@ -102,9 +102,9 @@ def test_workers_that_failed_in_one_moment_do_not_come_back_in_one(simulation: S
     assert max(requests[3:]) <= OUTAGE_BOUND * mean
 
 
-@pytest.mark.parametrize("kind", ["event"])
+@pytest.mark.parametrize("kind", ["event", "identify"])
 def test_a_backlog_of_many_requests_goes_out_at_a_pace(simulation: Simulation, kind: Kind) -> None:
-    """So many events take many requests here."""
+    """An identify takes a request of its own, and so do so many events here."""
     rate, size = (20, 20) if kind == "event" else (2, 500)
     worker = Fleet(simulation, 1, SEED, rate=rate, kind=kind, options={"max_batch_size": size})
     worker.run(WARM_UP)
