@@ -25,7 +25,9 @@ RATE ?= 2000
 EVENTS ?= 1000000
 # Examples of each test of `make model`; SEED=n repeats one.
 EXAMPLES ?= 2000
-# The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
+# Processes of the fleet that `make fleet` simulates; SEED=n draws another one.
+WORKERS ?= 10000
+# What is written anew: `make mutants` and `make hosts` docs/proof.md, docs/hosts.md; `make fleet` docs.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
 CELLS ?= 6
@@ -34,7 +36,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture soak load hosts mutants clean model
+.PHONY: test lint demo conformance forks torture soak load hosts mutants clean model fleet
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -90,6 +92,10 @@ load: $(STAMP)
 model: $(STAMP)
 	WHISPERR_EXAMPLES=$(EXAMPLES) WHISPERR_SEED=$(SEED) \
 	  $(BIN)/python -m pytest -n 2 -q tests/model tests/test_encoding_properties.py $(ARGS)
+# Requests of thousands of workers in simulated time, beside the bounds; see docs/fleet.md.
+fleet: $(STAMP)
+	PYTHONPATH=tests:$$PYTHONPATH $(BIN)/python -m fleet --workers $(WORKERS) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)

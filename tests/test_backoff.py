@@ -37,15 +37,15 @@ def pauses(made: Backoff, failures: int, retry_after: float | None = None) -> li
     return found
 
 
-def test_the_longest_pause_doubles_from_half_a_second_to_thirty() -> None:
-    assert pauses(backoff(retries=9), 9) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+def test_the_longest_pause_triples_from_half_a_second_to_thirty() -> None:
+    assert pauses(backoff(retries=7), 7) == [0.5, 1.5, 4.5, 13.5, 30, 30, 30]
 
 
 def test_the_jitter_is_full_and_comes_from_the_given_random() -> None:
     assert pauses(backoff(random=Least()), 6) == [0.0] * 6
     expected = Random(5)
     assert pauses(backoff(random=Random(5)), 3) == pytest.approx(
-        [expected.uniform(0, longest) for longest in (0.5, 1, 2)]
+        [expected.uniform(0, longest) for longest in (0.5, 1.5, 4.5)]
     )
 
 
@@ -139,9 +139,9 @@ def test_a_single_failure_is_no_outage() -> None:
 
 def test_retry_after_does_not_shorten_our_own_pause() -> None:
     made = backoff()
-    pauses(made, 5)
+    pauses(made, 3)
     made.failed(NOW, 1.0)
-    assert made.resume_at == NOW + 16
+    assert made.resume_at == NOW + 13.5
 
 
 def test_retry_after_neither_resets_nor_extends_the_retries() -> None:
@@ -184,7 +184,7 @@ def test_someone_who_waits_begins_a_new_round_where_the_last_was_spent() -> None
     pauses(made, 3)
     made.hurry()
     assert not made.spent
-    assert pauses(made, 3)[:2] == [0.5, 1]
+    assert pauses(made, 3)[:2] == [0.5, 1.5]
     assert made.spent
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from random import Random
 
 FIRST_DELAY = 0.5
+#: In the first seconds of an outage every process makes its first retries. If the pauses only
+#: doubled, a fleet would send six times as much as usual then (docs/fleet.md).
+DELAY_GROWTH = 3
 LONGEST_DELAY = 30.0
 LONGEST_RETRY_AFTER = 60.0
 LONGEST_REST = 300.0
@@ -58,7 +61,7 @@ class Backoff:
 
         Args:
             now: the time.
-            behind: whether more than a request can hold is waiting.
+            behind: whether something is waiting.
         """
         if self._failures >= OUTAGE_FAILURES or self._rounds:
             self._catch_up_until = now + LONGEST_CATCH_UP
@@ -79,7 +82,7 @@ class Backoff:
         if self._failures > self._max_retries:
             self.give_up(now)
             return
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 16))
+        longest = min(LONGEST_DELAY, FIRST_DELAY * DELAY_GROWTH ** min(self._failures - 1, 16))
         self.resume_at = max(self._floor, now + self.jitter(0, longest))
 
     def refused_at_exit(self, now: float) -> None:

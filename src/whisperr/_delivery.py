@@ -202,7 +202,7 @@ class Delivery:
     def _progressed(self) -> None:
         self._said.clear()
         self.progressed_at = time.monotonic()
-        behind = len(self._queue) >= self._max_batch_size
+        behind = len(self._queue) > 0
         self.backoff.succeeded(self.progressed_at, behind=behind)
 
 
