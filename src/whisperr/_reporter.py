@@ -132,11 +132,17 @@ class Reporter:
             event_types=[refusal.event_type for refusal in concerned],
         )
 
-    def say_once(self, topic: str, type: ErrorType, message: str) -> None:  # noqa: A002
+    def say_once(
+        self,
+        topic: str,
+        type: ErrorType,  # noqa: A002 - as in WhisperrError
+        message: str,
+        status: int | None = None,
+    ) -> None:
         """Report something that is true for the whole life of this process, once."""
         if topic not in self._said:
             self._said.add(topic)
-            self.report(type, message)
+            self.report(type, message, status)
 
     def report(
         self,
