@@ -138,11 +138,13 @@ class Reporter:
         type: ErrorType,  # noqa: A002 - as in WhisperrError
         message: str,
         status: int | None = None,
+        *,
+        count: int = 0,
     ) -> None:
         """Report something that is true for the whole life of this process, once."""
         if topic not in self._said:
             self._said.add(topic)
-            self.report(type, message, status)
+            self.report(type, message, status, count=count)
 
     def report(
         self,
