@@ -14,8 +14,9 @@ import pickle
 import sys
 import traceback
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import requests
 import requests.adapters
@@ -43,6 +44,7 @@ def main() -> None:
     for factory in (factory_that_raises, factory_that_raises_oddly, session_with_a_broken_adapter):
         deliver(base_url=f"{URL}/0", session_factory=factory)
     misuse()
+    misconfigure()
     faulthandler.dump_traceback(all_threads=True)
     leave_something()
 
@@ -91,8 +93,8 @@ def new_client(**options: Any) -> Whisperr:
 def reported(error: WhisperrError) -> NoReturn:
     """What the service said goes to a file of its own: it may quote what the caller gave."""
     fields = {name: value for name, value in vars(error).items() if name != "service_message"}
-    print("REPORT", json.dumps(fields), repr(error), str(error), error.args)
-    print(*traceback.format_exception(error))
+    print("REPORT", json.dumps(fields))
+    print(repr(error), str(error), error.args, *traceback.format_exception(error))
     with (FOLDER / "service_messages").open("a") as file:
         file.write(f"{error.service_message}\n")
     error.service_message = None
@@ -143,23 +145,37 @@ def session_with_a_broken_adapter() -> requests.Session:
 
 
 def misuse() -> None:
-    """Calls that are refused, options that are refused, and a queue that overflows."""
+    """Calls that are refused, and a queue that overflows."""
 
     def before_send(operation: dict[str, Any], _kind: str) -> dict[str, Any]:
         raise KeyError(operation)
 
     for options in ({}, {"before_send": before_send}):
         client = new_client(base_url=f"{URL}/0", max_queue_size=2, **options)
-        client.track(f"user-{MARK}", f"Not Snake {MARK}", {})
-        client.track(f"user-{MARK}", "offender", [MARK])  # type: ignore[arg-type]
-        client.track(f"user-{MARK}", "offender", {"text": MARK * 300_000})
-        client.identify(f"user-{MARK}", channels=[{"type": MARK, "address": MARK}])
-        client.identify(f"user-{MARK}", preferred_channel=MARK)  # type: ignore[arg-type]
+        user = f"user-{MARK}"
+        track, identify = cast("Any", client.track), cast("Any", client.identify)
+        for refused in (
+            partial(track, user, f"Not Snake {MARK}"),
+            partial(track, [MARK], "offender"),
+            partial(track, user, "offender", [MARK]),
+            partial(track, user, "offender", {}, {}, occurred_at=MARK),
+            partial(track, user, "offender", {"text": MARK * 300_000}),
+            partial(identify, user, channels=[{"type": MARK, "address": MARK}]),
+            partial(identify, user, channels=[{"type": "email", MARK: MARK}]),
+            partial(identify, user, preferred_channel=MARK),
+            partial(identify, user, traits=[MARK], anonymous_id=MARK * 100),
+        ):
+            refused()
+            attempt(client.flush)  # each has its own report
         for _ in range(5):
             client.track(f"user-{MARK}", "offender", {MARK: object()})
         attempt(client.shutdown, 1)
         client.track(f"user-{MARK}", "offender")
         attempt(client.flush)
+
+
+def misconfigure() -> None:
+    """Options that are refused, or warned of."""
     key = os.environ["WHISPERR_API_KEY"]
     attempt(lambda: Whisperr(f"{key} {key}"))
     attempt(lambda: Whisperr(f"{key}\n"))

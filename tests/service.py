@@ -53,6 +53,8 @@ class Service(RawServer):
         self.arrivals: list[Arrival] = []
         #: When each request came (monotonic seconds).
         self.times: list[float] = []
+        #: Until when the last answer asked the client to wait (monotonic seconds).
+        self.not_before = 0.0
         self._treatment = treatment or never_answer
         super().__init__(self._answer, tls=tls, port=port)
 
@@ -68,10 +70,10 @@ class Service(RawServer):
             else:
                 self.take(peer, request)
 
-    def take(self, peer: Peer, request: Request, body: bytes | None = None) -> None:
-        """Store the operations and answer as the service does, or with this body."""
+    def take(self, peer: Peer, request: Request) -> None:
+        """Store the operations and answer as the service does."""
         self.store(request, answered=True)
-        peer.answer(202, usual_answer(request) if body is None else body)
+        peer.answer(202, usual_answer(request))
 
     def store(self, request: Request, *, answered: bool) -> None:
         """Remember what arrived."""
@@ -120,8 +122,12 @@ def _status(parts: list[str]) -> Treatment:
         if status < 300:
             service.store(request, answered=True)
         body = bodies[0] if bodies else _body(status, request)
-        date = formatdate(time.time() + DATE_SECONDS, usegmt=True)
-        peer.answer(status, body, *(header.replace("<date>", date) for header in headers))
+        now = time.time()
+        date = int(now) + DATE_SECONDS
+        pauses = {"Retry-After: 1": 1.0, "Retry-After: <date>": date - now}
+        service.not_before = time.monotonic() + sum(pauses.get(header, 0.0) for header in headers)
+        text = formatdate(date, usegmt=True)
+        peer.answer(status, body, *(header.replace("<date>", text) for header in headers))
 
     return answer
 
@@ -189,7 +195,6 @@ class Scene:
     """
 
     def __init__(self, answer: str, folder: Path) -> None:
-        self._answer = answer
         self._authority = Authority(folder, "trusted")
         self.bundle = self._authority.bundle
         self.service: Service | None = None

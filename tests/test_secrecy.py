@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,8 +75,9 @@ class Said:
     requests: list[Request]
 
     @property
-    def reports(self) -> list[str]:
-        return [line for line in self.output.splitlines() if line.startswith("REPORT ")]
+    def reports(self) -> list[dict[str, Any]]:
+        lines = self.output.splitlines()
+        return [json.loads(line[7:]) for line in lines if line.startswith("REPORT ")]
 
 
 def quote(peer: Peer) -> None:
@@ -117,7 +118,7 @@ def test_everything_failed_and_much_was_said(said: Said) -> None:
     assert len(said.requests) > len(ANSWERS)
     assert all(request.headers["x-api-key"] == KEY for request in said.requests)
     assert any(MARK in request.body.decode() for request in said.requests)
-    types = {json.loads(line[7:].split("}")[0] + "}")["type"] for line in said.reports}
+    types = {report["type"] for report in said.reports}
     assert types == {"auth", "dropped", "retry_exhausted", "stalled", "environment"}
     for words in ("urllib3.connectionpool", "whisperr: auth", "Traceback", "OddError", "Thread"):
         assert words in said.output

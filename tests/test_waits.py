@@ -15,7 +15,7 @@ from harness import wait_until
 from runs import run_script
 from service import OFFENDER, Service, treatment
 from whisperr import FlushResult, Whisperr, WhisperrError
-from whisperr._backoff import Backoff
+from whisperr._backoff import OUTAGE_FAILURES, Backoff
 from whisperr.server.ledger import judge
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 KEY = "wrk_test_waits"
 SCRIPT = "waits_scenarios.py"
 #: What ends at once ends within this, however busy the machine is.
-AT_ONCE = 2.0
-#: A pause that lasts until something ends it: a spent round of this interval rests 50 s at least.
+AT_ONCE = 5.0
+#: Seconds of a pause that lasts until something ends it.
 LONG = 100.0
 
 
@@ -105,16 +105,14 @@ def test_threads_that_flush_at_once_share_one_exchange_and_are_served_together(
 def test_a_flush_waits_for_what_was_accepted_before_it_and_for_no_more(
     service: Service, gate: Gate, pool: ThreadPoolExecutor
 ) -> None:
-    client = new_client(service, max_batch_size=1)
+    client = new_client(service)
     track(client)
-    first = pool.submit(client.flush)
+    first = pool.submit(client.flush, 20)
     wait_until(lambda: gate.waiting)
     track(client)
-    second = pool.submit(client.flush, 0.3).result(20)
-    assert (bool(second), second.queued, second.timed_out) == (False, 2, True)
-    assert not first.done()
     gate.open.set()
-    assert first.result(20)
+    assert first.result(AT_ONCE)
+    assert (client.stats().delivered, client.stats().queued) == (1, 1)
     assert client.flush()
 
 
@@ -238,25 +236,32 @@ def test_what_threads_track_during_a_shutdown_is_delivered_or_refused_and_nothin
 # --- What ends a pause of ours ------------------------------------------------------------
 
 
-def resting(service: Service) -> Whisperr:
-    """A client in a pause of its own that lasts 50 s at least, with 3 operations."""
-    client = new_client(service, flush_interval=LONG, max_retries=0)
-    track(client, 3)
-    assert not client.flush()
-    assert client._local.get()._loop._delivery.backoff.resume_at > time.monotonic() + LONG / 3
-    service.failing = False
-    return client
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pause of ours lasts as long as it may, 100 s."""
+    for name in ("FIRST_DELAY", "LONGEST_DELAY"):
+        monkeypatch.setattr(f"whisperr._backoff.{name}", LONG)
+    monkeypatch.setattr(Backoff, "jitter", lambda _self, _least, most: most)
 
 
+@pytest.mark.usefixtures("long_pauses")
 @pytest.mark.parametrize("end", ["flush", "shutdown", "before_exit"])
-@pytest.mark.parametrize("status", [401, 503])
-def test_whoever_waits_ends_a_pause_of_ours_at_once(end: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "retries"),
+    [(401, 6), (503, 0), (503, 6)],
+    ids=["refused key", "spent round", "back-off"],
+)
+def test_whoever_waits_ends_a_pause_of_ours_at_once(end: str, status: int, retries: int) -> None:
     with Service(treatment(f"`{status}`")) as service:
-        client = resting(service)
+        client = new_client(service, flush_interval=LONG, max_retries=retries)
+        names = track(client, 3)
+        assert client.flush(1).queued == 3
+        service.failing = False
         result, took = timed(getattr(client, end), 20)
         assert result
         assert took < AT_ONCE
         assert len(service.requests) == 2
+        assert judge(names, service.arrivals).exactly_once
 
 
 @pytest.mark.parametrize("sender", ["alive", "none"])
@@ -270,16 +275,21 @@ def test_an_exit_ends_a_pause_of_ours_at_once(
     assert result.seconds_since("end") < 10
 
 
-def test_whoever_waits_ends_the_pace_after_an_outage_at_once() -> None:
-    """So many requests would take 10 s at a pace of one in 0.1 s."""
+def test_whoever_waits_is_not_kept_waiting_by_the_pace_after_an_outage(
+    monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
+) -> None:
+    """At this pace so many requests would take more than a minute."""
+    monkeypatch.setattr("whisperr._backoff.CATCH_UP_PAUSE", 5.0)
+    monkeypatch.setattr("whisperr._backoff.FIRST_DELAY", 0.1)
     with Service(treatment("`503`")) as service:
-        client = new_client(service, max_batch_size=1, max_retries=2)
-        names = track(client, 100)
-        assert not client.flush()
+        client = new_client(service, max_batch_size=1)
+        names = track(client, 20)
+        flushing = pool.submit(client.flush, 60)
+        wait_until(lambda: len(service.times) == OUTAGE_FAILURES)
         service.failing = False
-        result, took = timed(client.flush, 20)
-        assert result
-        assert took < 5
+        assert flushing.result(30)
+        assert client._local.get()._loop._delivery.backoff.paced_until
+        assert service.times[-1] - service.times[OUTAGE_FAILURES] < AT_ONCE
         assert judge(names, service.arrivals).exactly_once
 
 
