@@ -228,7 +228,7 @@ def test_an_episode_is_reported_once_and_ends_by_itself_after_growing_pauses(sta
         client = Whisperr(
             KEY, base_url=service.url, flush_interval=0.05, max_retries=0, on_error=errors.append
         )
-        names = _track(client, 3)
+        names = _report(client)
         wait_until(lambda: len(service.times) == 2 and client.stats().requests == 2)
         service.failing = False
         wait_until(lambda: client.stats().delivered == 3)
@@ -238,16 +238,18 @@ def test_an_episode_is_reported_once_and_ends_by_itself_after_growing_pauses(sta
         assert first >= 0.5
         assert second >= 1.0
         service.failing = True
-        _track(client, 1)
+        _report(client)
         wait_until(lambda: said() == [reported] * 2)
         service.failing = False
         assert client.flush()
 
 
-def _track(client: Whisperr, count: int) -> list[str]:
-    names = [uuid.uuid4().hex for _ in range(count)]
-    for name in names:
-        client.track("u", OFFENDER, {"test_id": name})
+def _report(client: Whisperr) -> list[str]:
+    """An event, an identify and another event."""
+    names = [uuid.uuid4().hex for _ in range(3)]
+    client.track("u", OFFENDER, {"test_id": names[0]})
+    client.identify("u", traits={"test_id": names[1]})
+    client.track("u", OFFENDER, {"test_id": names[2]})
     return names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
             [sys.executable, str(TESTS / "secrecy_scenarios.py"), str(folder), str(len(ANSWERS))],
             env={
                 **clean_environment(),
-                "PYTHONPATH": ":".join(sys.path),
+                "PYTHONPATH": os.pathsep.join(sys.path),
                 "LAB_MARK": MARK,
                 "WHISPERR_API_KEY": KEY,
                 "WHISPERR_BASE_URL": server.url,
