@@ -105,13 +105,15 @@ class RawServer:
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
         limit: float = LIMIT,
+        port: int = 0,
     ) -> None:
         self._limit = limit
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         self._listener.settimeout(limit)
         self._serve = serve
-        self._tls = tls
+        #: May be changed for the connections that come.
+        self.tls = tls
         self._host = f"[{host}]" if ":" in host else host
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
@@ -126,7 +128,7 @@ class RawServer:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self._host}:{self.port}"
 
     def _accept(self) -> None:
         while True:
@@ -146,8 +148,8 @@ class RawServer:
     def _handle(self, sock: socket.socket, number: int) -> None:
         try:
             sock.settimeout(self._limit)
-            if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_side=True)
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_side=True)
                 self._socks.append(sock)
             self._serve(Peer(sock, number, self))
         except Exception as problem:  # noqa: BLE001 - for the test to judge
@@ -198,6 +200,21 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._ca.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
         return context
+
+    def asking_side(self) -> ssl.SSLContext:
+        """A server's context that takes no client without a certificate of this authority."""
+        context = self.server_side()
+        context.verify_mode = ssl.CERT_REQUIRED
+        self._ca.configure_trust(context)
+        return context
+
+    def client_files(self, folder: Path) -> tuple[str, str]:
+        """A client's certificate with its key, and the file of the key alone."""
+        issued = self._ca.issue_cert("client@example.org")
+        both, key = folder / "client.pem", folder / "client.key"
+        issued.private_key_and_cert_chain_pem.write_to_path(both)
+        issued.private_key_pem.write_to_path(key)
+        return str(both), str(key)
 
     def server_file(self, folder: Path) -> str:
         """A file with a server's certificate and its key."""

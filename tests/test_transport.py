@@ -446,7 +446,7 @@ def _garbage(peer: Peer) -> None:
 
 def _bad_headers(peer: Peer) -> None:
     peer.read_request()
-    peer.send(b"HTTP/1.1 500 Oops\r\nno colon here\r\nContent-Length: 0\r\n\r\n")
+    peer.send(f"HTTP/1.1 500 Oops\r\nno colon, but {KEY}\r\nX: {KEY}\r\n\r\n".encode())
 
 
 def _answers(status: int) -> Callable[[Peer], None]:

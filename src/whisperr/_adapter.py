@@ -41,6 +41,12 @@ class _LastAnswer(http.client.HTTPResponse):
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
+    def begin(self) -> None:
+        """See http.client; urllib3 would log what it cannot parse, and that may quote the key."""
+        super().begin()
+        self.headers.defects.clear()
+        self.headers.set_payload("")
+
 
 def _queue_class(owner: Owner) -> Any:
     """Where a pool keeps its idle connections."""

@@ -137,6 +137,7 @@ class Delivery:
                 f"{self._url} answered {outcome.status}, but with another body than the service's "
                 "or none. The operations count as delivered. If this is not a proxy in between, "
                 "check base_url: it may be a web page.",
+                outcome.status,
             )
 
     def _first(self) -> int:

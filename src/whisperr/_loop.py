@@ -249,4 +249,5 @@ class DeliveryLoop:
                 "stalled",
                 "stalled",
                 f"{waiting} operations wait and nothing was delivered for {now - since:.0f} s.",
+                count=waiting,
             )

@@ -132,11 +132,19 @@ class Reporter:
             event_types=[refusal.event_type for refusal in concerned],
         )
 
-    def say_once(self, topic: str, type: ErrorType, message: str) -> None:  # noqa: A002
+    def say_once(
+        self,
+        topic: str,
+        type: ErrorType,  # noqa: A002 - as in WhisperrError
+        message: str,
+        status: int | None = None,
+        *,
+        count: int = 0,
+    ) -> None:
         """Report something that is true for the whole life of this process, once."""
         if topic not in self._said:
             self._said.add(topic)
-            self.report(type, message)
+            self.report(type, message, status, count=count)
 
     def report(
         self,

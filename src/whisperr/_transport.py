@@ -131,7 +131,7 @@ class Transport:
             timeout=max(0.001, self._exchange.deadline - time.monotonic()),
             allow_redirects=False,  # the key must not travel to another host
             stream=True,
-            auth=_as_it_is,
+            auth=session.auth or _as_it_is,
         )
         # Not response.headers, from which our adapter takes the Location.
         headers = getattr(response.raw, "headers", response.headers)
