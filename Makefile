@@ -18,6 +18,8 @@ SEEDS ?= 20
 SEED ?=
 # Seeds at a time: each has a process that forks, its children and a server.
 TORTURED ?= 2
+# Schedules of `make faults` that run at a time: each waits most of its time.
+SCHEDULES ?= 6
 # The document whose table `make mutants` or `make hosts` writes anew: docs/proof.md, docs/hosts.md.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -27,7 +29,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture hosts mutants clean
+.PHONY: test lint demo conformance forks torture faults hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +70,12 @@ hosts: $(STAMP)
 torture: $(STAMP)
 	WHISPERR_TORTURE_FORKS=$(FORKS) WHISPERR_TORTURE_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(TORTURED) -q -rP --dist worksteal tests/torture $(ARGS)
+
+# Schedules of random faults between a client and the server; SEEDS=n draws as many, SEED=n
+# repeats one.
+faults: $(STAMP)
+	WHISPERR_FAULT_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
+	  $(BIN)/python -m pytest -n $(SCHEDULES) -q -rP --dist worksteal tests/faults $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
