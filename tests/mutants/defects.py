@@ -77,6 +77,10 @@ POISON = (
     "test_good_events_arrive_unchanged_and_poisoned_ones_as_documented[without_orjson]"
 )
 SENDER = "tests/test_sender.py::"
+FAULTY = (
+    "tests/faults/test_schedules.py::"
+    "test_everything_accepted_is_delivered_once_and_in_order_or_reported"
+)
 DEADLINES = "tests/ends/test_deadlines.py::"
 NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
@@ -1769,5 +1773,88 @@ import weakref
             + "test_a_signal_that_meets_the_senders_thread_does_not_end_its_worker"
             + f"[{_PYTHON}]",
         ),
+    ),
+    # --- Faults of the network ------------------------------------------------------------
+    Defect(
+        "a 1xx is taken for the answer",
+        (14,),
+        (
+            (
+                "_adapter.py",
+                "            if not 100 <= status < 200:\n",
+                "            if status != 100:\n",
+            ),
+        ),
+        (FAULTY + "[12]",),
+    ),
+    Defect(
+        "an exchange without an answer drops its batch",
+        (14,),
+        (
+            (
+                "_delivery.py",
+                """\
+        kept = len(batch) + len(self._queue)
+        self._queue.requeue()
+""",
+                """\
+        kept = len(batch) + len(self._queue)
+        if outcome.status is None:
+            self._queue.settle(len(batch), self._counters.dropped["rejected"])
+        self._queue.requeue()
+""",
+            ),
+        ),
+        (FAULTY + "[19]",),
+    ),
+    Defect(
+        "a connection whose answer did not come in time is used for the next request",
+        (12, 14),
+        (
+            (
+                "_connection.py",
+                """\
+    host = connection._dns_host
+    exchange.remaining()
+""",
+                """\
+    kept: DeadlineSocket | None = getattr(exchange, "kept", None)
+    if kept is not None and kept.fileno() != -1:
+        return kept
+    host = connection._dns_host
+    exchange.remaining()
+""",
+            ),
+            (
+                "_connection.py",
+                "            return connected\n",
+                """\
+            exchange.kept = connected  # type: ignore[attr-defined]
+            return connected
+""",
+            ),
+            (
+                "_connection.py",
+                _CLOSE + "            self.raw.close()\n",
+                _CLOSE
+                + """\
+            if time.monotonic() < self._exchange.deadline:
+                self.raw.close()
+""",
+            ),
+        ),
+        (FAULTY + "[2]",),
+    ),
+    Defect(
+        "an answer is read whatever its size, and unpacked",
+        (12,),
+        (
+            (
+                "_transport.py",
+                "            answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)\n",
+                "            answer = response.content\n",
+            ),
+        ),
+        (FAULTY + "[4]",),
     ),
 ]
