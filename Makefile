@@ -27,6 +27,8 @@ EVENTS ?= 1000000
 EXAMPLES ?= 2000
 # Processes of the fleet that `make fleet` simulates; SEED=n draws another one.
 WORKERS ?= 10000
+# Schedules of `make faults` that run at a time: each waits most of its time.
+SCHEDULES ?= 6
 # What is written anew: `make mutants` and `make hosts` docs/proof.md, docs/hosts.md; `make fleet` docs.
 WRITE ?=
 # Cells of the hosts' table that run at a time, and where they leave their results.
@@ -36,7 +38,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture soak load hosts mutants clean model fleet
+.PHONY: test lint demo conformance forks torture faults model load soak fleet hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -87,15 +89,23 @@ soak: $(STAMP)
 # The figures of docs/delivery.md, one test at a time: what the machine does beside it shows.
 load: $(STAMP)
 	WHISPERR_LOAD_EVENTS=$(EVENTS) $(BIN)/python -m pytest -q -rP tests/load $(ARGS)
+
 # The client beside a simple model of it, and its encoding of any value, in examples that
 # hypothesis draws; see docs/delivery.md.
 model: $(STAMP)
 	WHISPERR_EXAMPLES=$(EXAMPLES) WHISPERR_SEED=$(SEED) \
 	  $(BIN)/python -m pytest -n 2 -q tests/model tests/test_encoding_properties.py $(ARGS)
+
 # Requests of thousands of workers in simulated time, beside the bounds; see docs/fleet.md.
 fleet: $(STAMP)
 	PYTHONPATH=tests:$$PYTHONPATH $(BIN)/python -m fleet --workers $(WORKERS) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write $(WRITE)) $(ARGS)
+
+# Schedules of random faults between a client and the server; SEEDS=n draws as many, SEED=n
+# repeats one.
+faults: $(STAMP)
+	WHISPERR_FAULT_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
+	  $(BIN)/python -m pytest -n $(SCHEDULES) -q -rP --dist worksteal tests/faults $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)

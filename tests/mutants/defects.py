@@ -81,6 +81,11 @@ SENDER = "tests/test_sender.py::"
 REFUSED = "tests/test_refused_batches.py::"
 BISECTION = "tests/test_bisection.py::"
 BACKOFF = "tests/test_backoff.py::"
+    ),
+FAULTY = (
+    "tests/faults/test_schedules.py::"
+    "test_everything_accepted_is_delivered_once_and_in_order_or_reported"
+)
 DEADLINES = "tests/ends/test_deadlines.py::"
 NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
@@ -1830,6 +1835,22 @@ import weakref
     ),
     Defect(
         "what a batch lost is reported for each event",
+    ),
+    # --- Faults of the network ------------------------------------------------------------
+    Defect(
+        "a 1xx is taken for the answer",
+        (14,),
+        (
+            (
+                "_adapter.py",
+                "            if not 100 <= status < 200:\n",
+                "            if status != 100:\n",
+            ),
+        ),
+        (FAULTY + "[12]",),
+    ),
+    Defect(
+        "an exchange without an answer drops its batch",
         (14,),
         (
             (
@@ -2004,5 +2025,69 @@ import weakref
             ),
         ),
         (CLIENT + "test_an_inline_delivery_takes_at_most_a_second_and_pauses_after_a_failure",),
+    ),
+                """\
+        kept = len(batch) + len(self._queue)
+        self._queue.requeue()
+""",
+                """\
+        kept = len(batch) + len(self._queue)
+        if outcome.status is None:
+            self._queue.settle(len(batch), self._counters.dropped["rejected"])
+        self._queue.requeue()
+""",
+            ),
+        ),
+        (FAULTY + "[19]",),
+    ),
+    Defect(
+        "a connection whose answer did not come in time is used for the next request",
+        (12, 14),
+        (
+            (
+                "_connection.py",
+                """\
+    host = connection._dns_host
+    exchange.remaining()
+""",
+                """\
+    kept: DeadlineSocket | None = getattr(exchange, "kept", None)
+    if kept is not None and kept.fileno() != -1:
+        return kept
+    host = connection._dns_host
+    exchange.remaining()
+""",
+            ),
+            (
+                "_connection.py",
+                "            return connected\n",
+                """\
+            exchange.kept = connected  # type: ignore[attr-defined]
+            return connected
+""",
+            ),
+            (
+                "_connection.py",
+                _CLOSE + "            self.raw.close()\n",
+                _CLOSE
+                + """\
+            if time.monotonic() < self._exchange.deadline:
+                self.raw.close()
+""",
+            ),
+        ),
+        (FAULTY + "[2]",),
+    ),
+    Defect(
+        "an answer is read whatever its size, and unpacked",
+        (12,),
+        (
+            (
+                "_transport.py",
+                "            answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)\n",
+                "            answer = response.content\n",
+            ),
+        ),
+        (FAULTY + "[4]",),
     ),
 ]
