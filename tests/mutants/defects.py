@@ -81,7 +81,6 @@ SENDER = "tests/test_sender.py::"
 REFUSED = "tests/test_refused_batches.py::"
 BISECTION = "tests/test_bisection.py::"
 BACKOFF = "tests/test_backoff.py::"
-    ),
 FAULTY = (
     "tests/faults/test_schedules.py::"
     "test_everything_accepted_is_delivered_once_and_in_order_or_reported"
@@ -1835,22 +1834,6 @@ import weakref
     ),
     Defect(
         "what a batch lost is reported for each event",
-    ),
-    # --- Faults of the network ------------------------------------------------------------
-    Defect(
-        "a 1xx is taken for the answer",
-        (14,),
-        (
-            (
-                "_adapter.py",
-                "            if not 100 <= status < 200:\n",
-                "            if status != 100:\n",
-            ),
-        ),
-        (FAULTY + "[12]",),
-    ),
-    Defect(
-        "an exchange without an answer drops its batch",
         (14,),
         (
             (
@@ -2026,6 +2009,25 @@ import weakref
         ),
         (CLIENT + "test_an_inline_delivery_takes_at_most_a_second_and_pauses_after_a_failure",),
     ),
+    # --- Faults of the network ------------------------------------------------------------
+    Defect(
+        "a 1xx is taken for the answer",
+        (14,),
+        (
+            (
+                "_adapter.py",
+                "            if not 100 <= status < 200:\n",
+                "            if status != 100:\n",
+            ),
+        ),
+        (FAULTY + "[12]",),
+    ),
+    Defect(
+        "an exchange without an answer drops its batch",
+        (14,),
+        (
+            (
+                "_delivery.py",
                 """\
         kept = len(batch) + len(self._queue)
         self._queue.requeue()
