@@ -26,6 +26,8 @@ TRANSPORT = "tests/test_transport.py::"
 QUEUE = "tests/test_queue.py::"
 GUARD = "tests/test_adapter.py::test_a_child_leaves_its_parents_connection_alone"
 THREADS = "tests/test_threads.py::"
+FLEET = "tests/fleet/test_fleet.py::"
+PACE = FLEET + "test_a_backlog_of_many_requests_goes_out_at_a_pace"
 HANDOVER = "tests/hosts/test_uwsgi_handover.py::"
 LOAD = "tests/load/"
 #: Tests in hosts name the Python that the host runs on.
@@ -1213,6 +1215,48 @@ import weakref
             ),
         ),
         (CLIENT + "test_retry_after_is_the_least_pause",),
+    ),
+    Defect(
+        "Retry-After is not spread: everyone comes back in the same moment",
+        (12,),
+        (("_backoff.py", " + self.jitter(0, least * RETRY_AFTER_SPREAD)", ""),),
+        (FLEET + "test_a_return_for_which_everyone_is_given_the_same_moment",),
+    ),
+    Defect(
+        "workers that boot together post together",
+        (12,),
+        (
+            (
+                "_loop.py",
+                "first = self._delivery.backoff.jitter(0, self._schedule.period)",
+                "first = self._schedule.period",
+            ),
+        ),
+        (FLEET + "test_workers_that_boot_together_do_not_post_together",),
+    ),
+    Defect(
+        "a back-off without jitter",
+        (12,),
+        (("_backoff.py", "now + self.jitter(0, longest))", "now + longest)"),),
+        (FLEET + "test_workers_that_failed_in_one_moment_do_not_come_back_in_one",),
+    ),
+    Defect(
+        "a backlog goes out without pauses after an outage",
+        (12,),
+        (("_backoff.py", "self.paced_until = now + self.jitter(0, 2 * CATCH_UP_PAUSE)", "pass"),),
+        (PACE + "[event]", PACE + "[identify]"),
+    ),
+    Defect(
+        "a backlog of identifies counts as one request",
+        (12,),
+        (
+            (
+                "_delivery.py",
+                "behind = len(self._queue) > 0",
+                "behind = len(self._queue) >= self._max_batch_size",
+            ),
+        ),
+        (PACE + "[identify]",),
     ),
     Defect(
         "a refused thread start goes unnoticed",
