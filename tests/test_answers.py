@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "wrk_test_answers"
+USER = "user-of-the-answers"
 OPERATIONS = ("a batch", "one event", "an identify")
 STATUSES = (
     *(200, 201, 202, 204, 400, 401, 403, 404, 405, 407, 408, 409, 410, 413, 415, 421, 422, 425),
@@ -120,9 +121,9 @@ class Meeting:
         self.event_types = ["first", OFFENDER, "last"] if operation == "a batch" else [OFFENDER]
         if operation == "an identify":
             self.event_types = []
-            self.client.identify("u", traits={"test_id": self.names[0]})
+            self.client.identify(USER, traits={"test_id": self.names[0]})
         for name, event_type in zip(self.names, self.event_types, strict=False):
-            self.client.track("u", event_type, {"test_id": name})
+            self.client.track(USER, event_type, {"test_id": name})
 
     def flush(self, timeout: float = 10.0) -> tuple[int, int, int]:
         """Delivered, dropped and queued."""
@@ -145,6 +146,7 @@ class Meeting:
         quoted = error.status is not None and error.status >= 300 and error.status != 304
         assert error.service_message == (BECAUSE if quoted else None)
         assert BECAUSE not in f"{error} {error!r}"
+        assert USER not in f"{error} {error!r}"
         if error.reason == "rejected" and error.status == 202:
             assert error.event_types == tuple(sorted(self.event_types))
         elif error.type == "dropped":

@@ -120,6 +120,15 @@ def test_a_redirect_names_its_location_without_the_query() -> None:
     assert "location" not in judge(404, b"", events=1, location="https://x.example").detail
 
 
+@pytest.mark.parametrize("status", [400, 302, 503])
+def test_a_secret_that_the_answer_quotes_is_in_no_part_of_the_outcome(status: int) -> None:
+    answer = body({"error": {"message": "x" * 490 + " wrk_secret wrk_secret"}})
+    location = "https://x.example/wrk_secret/?key=wrk_secret"
+    outcome = judge(status, answer, events=1, location=location, secret="wrk_secret")
+    assert "[API key]" in repr(outcome)
+    assert "secret" not in repr(outcome)
+
+
 # --- docs/delivery.md ---------------------------------------------------------------------
 
 

@@ -683,10 +683,12 @@ def test_a_session_factory_that_raises_costs_the_attempt(kind: type[Exception]) 
     def factory() -> requests.Session:
         attempts.append(1)
         if len(attempts) == 1:
-            raise kind("no session today")
+            raise kind(f"no session for {KEY} today")
         return requests.Session()
 
     with RawServer() as server:
         to = transport(server.url, factory)
-        assert post(to).verdict is Verdict.RETRY
+        outcome = post(to)
+        assert outcome.verdict is Verdict.RETRY
+        assert KEY not in repr(outcome)
         assert delivered(post(to))

@@ -107,7 +107,7 @@ def test_a_flush_waits_for_what_was_accepted_before_it_and_for_no_more(
 ) -> None:
     client = new_client(service)
     track(client)
-    first = pool.submit(client.flush, 20)
+    first = pool.submit(client.flush, 8)
     wait_until(lambda: gate.waiting)
     track(client)
     gate.open.set()

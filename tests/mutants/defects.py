@@ -83,6 +83,9 @@ SENDER = "tests/test_sender.py::"
 REFUSED = "tests/test_refused_batches.py::"
 BISECTION = "tests/test_bisection.py::"
 BACKOFF = "tests/test_backoff.py::"
+ANSWERS = "tests/test_answers.py::test_the_answer"
+WAITS = "tests/test_waits.py::"
+STALLED = "tests/test_reports.py::test_a_queue_that_does_not_move_speaks_up_once"
 FAULTY = (
     "tests/faults/test_schedules.py::"
     "test_everything_accepted_is_delivered_once_and_in_order_or_reported"
@@ -2135,5 +2138,256 @@ import weakref
             ),
         ),
         (FAULTY + "[4]",),
+    ),
+    # --- Answers, waits and what is said of them -------------------------------------------
+    Defect(
+        "auth is reported for each attempt",
+        (14,),
+        (
+            (
+                "_delivery.py",
+                "        if kind in self._said:\n",
+                '        if kind in self._said and kind != "auth":\n',
+            ),
+        ),
+        (ANSWERS + "[401]",),
+    ),
+    Defect(
+        "retry_exhausted is reported for each round",
+        (14,),
+        (
+            (
+                "_delivery.py",
+                "        if kind in self._said:\n",
+                '        if kind in self._said and kind == "auth":\n',
+            ),
+        ),
+        (ANSWERS + "[503]",),
+    ),
+    Defect(
+        "a 2xx that is no answer of the service is sent again",
+        (14,),
+        (
+            (
+                "_outcome.py",
+                "        return Outcome(Verdict.OK, status, detail, unexpected=True)\n    if not 0",
+                "        return Outcome(Verdict.RETRY, status, detail)\n    if not 0",
+            ),
+        ),
+        (ANSWERS + "[200-with-html-html]",),
+    ),
+    Defect(
+        "a wrong address drops what was sent there",
+        (14,),
+        (("_outcome.py", "    if status in _MISCONFIGURED or", "    if status == 421 or"),),
+        (ANSWERS + "[404]", ANSWERS + "[407]"),
+    ),
+    Defect(
+        "the date form of Retry-After is ignored",
+        (12,),
+        (
+            (
+                "_transport.py",
+                "        return Retry().parse_retry_after(retry_after)\n",
+                "        return float(retry_after)\n",
+            ),
+        ),
+        (ANSWERS + "[503-with-retry-after-date]",),
+    ),
+    Defect(
+        "Retry-After counts on 429 alone",
+        (12,),
+        (
+            (
+                "_outcome.py",
+                "retry_after=retry_after if status in (429, 503) else None",
+                "retry_after=retry_after if status == 429 else None",
+            ),
+        ),
+        (ANSWERS + "[503-with-retry-after-1]",),
+    ),
+    Defect(
+        "whoever waits ends the service's pause, too",
+        (12,),
+        (
+            (
+                "_backoff.py",
+                """\
+        self.spent = False
+        self.resume_at = self._floor
+""",
+                """\
+        self.spent = False
+        self.resume_at = 0.0
+""",
+            ),
+        ),
+        (WAITS + "test_who_has_less_time_than_the_services_pause_gives_up_at_once[shutdown]",),
+    ),
+    Defect(
+        "new operations cut a back-off short",
+        (12,),
+        (
+            (
+                "_loop.py",
+                """\
+        if self.idle and len(self._queue) >= self._schedule.flush_at:
+            self._wake.set()
+""",
+                """\
+        if len(self._queue) >= self._schedule.flush_at:
+            self._hurried = True
+            self._wake.set()
+""",
+            ),
+        ),
+        (WAITS + "test_new_operations_never_cut_a_back_off_short",),
+    ),
+    Defect(
+        "a rest is not ended by whoever waits",
+        (12,),
+        (
+            (
+                "_backoff.py",
+                """\
+        self._exit_refusals = 0
+        self.spent = False
+        self.resume_at = self._floor
+""",
+                """\
+        self._exit_refusals = 0
+        self.resume_at = self.resume_at if self.spent else self._floor
+        self.spent = False
+""",
+            ),
+        ),
+        (
+            WAITS + "test_whoever_waits_ends_a_pause_of_ours_at_once[refused key-flush]",
+            WAITS + "test_whoever_waits_ends_a_pause_of_ours_at_once[spent round-shutdown]",
+            WAITS + "test_an_exit_ends_a_pause_of_ours_at_once[none]",
+        ),
+    ),
+    Defect(
+        "whoever waits waits for the pace after an outage",
+        (12,),
+        (
+            (
+                "_loop.py",
+                "        hurried = self._waiters or self.closing\n",
+                "        hurried = self.closing\n",
+            ),
+        ),
+        (WAITS + "test_whoever_waits_is_not_kept_waiting_by_the_pace_after_an_outage",),
+    ),
+    Defect(
+        "a flush waits for what is tracked after it",
+        (12,),
+        (
+            (
+                "_waiter.py",
+                "        return oldest is None or oldest >= self.mark\n",
+                "        return oldest is None\n",
+            ),
+        ),
+        (WAITS + "test_a_flush_waits_for_what_was_accepted_before_it_and_for_no_more",),
+    ),
+    Defect(
+        "a queue that does not move stays silent",
+        (14,),
+        (
+            (
+                "_loop.py",
+                "        elif self._schedule.is_stalled(now, since):\n",
+                "        elif self._schedule.is_stalled(now, since) and self.threadless:\n",
+            ),
+        ),
+        (STALLED,),
+    ),
+    Defect(
+        "a queue that does not move says so at each tick",
+        (14,),
+        (
+            (
+                "_loop.py",
+                """\
+            self._reporter.say_once(
+                "stalled",
+                "stalled",
+""",
+                """\
+            self._reporter.report(
+                "stalled",
+""",
+            ),
+        ),
+        (STALLED,),
+    ),
+    Defect(
+        "a client certificate is not shown",
+        (7,),
+        (
+            (
+                "_adapter.py",
+                "super().build_connection_pool_key_attributes(request, verify, cert)",
+                "super().build_connection_pool_key_attributes(request, verify)",
+            ),
+            (
+                "_adapter.py",
+                "    def _context(self, key:",
+                """\
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        super().cert_verify(conn, url, verify, None)  # type: ignore[no-untyped-call]
+
+    def _context(self, key:""",
+            ),
+        ),
+        (
+            "tests/test_connections.py::"
+            "test_a_client_certificate_of_the_session_is_shown[one file-our adapter]",
+        ),
+    ),
+    Defect(
+        "the key in a Location is not masked",
+        (15,),
+        (
+            (
+                "_outcome.py",
+                "_masked(_without_query(location), secret)[:_MAX_LOCATION]",
+                "_without_query(location)[:_MAX_LOCATION]",
+            ),
+        ),
+        (
+            "tests/test_outcome.py::test_a_secret_that_the_answer_quotes_is_in_no_part_of_the_outcome[302]",
+        ),
+    ),
+    Defect(
+        "the options show the key",
+        (15,),
+        (
+            (
+                "_options.py",
+                "    api_key: str | None = field(default=None, repr=False)\n",
+                "    api_key: str | None = None\n",
+            ),
+        ),
+        ("tests/test_options.py::test_a_repr_shows_no_secret_and_no_callback",),
+    ),
+    Defect(
+        "the service's own words stand in the text of a report",
+        (15,),
+        (
+            (
+                "_drops.py",
+                'f"{what} dropped: {outcome.detail}."\n',
+                'f"{what} dropped: {outcome.service_message or outcome.detail}."\n',
+            ),
+        ),
+        (ANSWERS + "[400-one-event-an-identify]",),
+    ),
+    Defect(
+        "headers that cannot be parsed are logged",
+        (15,),
+        (("_adapter.py", '        self.headers.set_payload("")\n', ""),),
+        (TRANSPORT + "test_the_key_is_in_no_outcome_and_no_log_line[bad headers]",),
     ),
 ]

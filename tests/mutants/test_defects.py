@@ -18,7 +18,7 @@ from tables import table
 if TYPE_CHECKING:
     from pathlib import Path
 
-INVARIANTS = range(1, 15)
+INVARIANTS = range(1, 16)
 each_defect = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 
 
