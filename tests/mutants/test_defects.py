@@ -65,7 +65,7 @@ def test_every_named_test_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = ["-p", "recording", f"--rootdir={ROOT}"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "mutants"), prepend=os.pathsep)
     found = subprocess.run(
-        [*command, *plugin, *files], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [*command, *plugin, *files], cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     collected = [line for line in found.stdout.splitlines() if "::" in line]
     assert len(collected) == len(named), found.stdout + found.stderr
