@@ -592,6 +592,21 @@ def test_before_send_may_change_its_copy_in_place_and_the_caller_s_stays() -> No
     assert given == {"deep": {"list": []}, "rows": [], "set": set(), "tuple": ([],), "card": SECRET}
 
 
+def test_what_is_nested_too_deeply_for_its_copy_is_not_blamed_on_before_send() -> None:
+    def before_send(fields: dict[str, Any], kind: str) -> dict[str, Any]:
+        called.append(kind)
+        return fields
+
+    called: list[str] = []
+    encoder = Encoder(None, before_send)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    refusal = refused(event(encoder, properties={"deep": deep}), "invalid")
+    assert "too deeply" in refusal
+    assert called == []
+
+
 def test_before_send_may_be_given_a_cycle() -> None:
     given: dict[str, Any] = {}
     given["self"] = given

@@ -160,7 +160,13 @@ class Encoder:
         assert self._before_send is not None  # noqa: S101 - for the type checker
         name = name_for_report(fields.get("event_type"))
         try:
-            result: object = self._before_send(_copied(fields, {}), kind)
+            copy = _copied(fields, {})
+        except (RecursionError, MemoryError):
+            return Refusal(
+                "invalid", "The values are nested too deeply for before_send's copy.", name
+            )
+        try:
+            result: object = self._before_send(copy, kind)
         except Exception as error:  # noqa: BLE001 - it may have been redacting: nothing is sent
             detail = f"before_send raised {type(error).__name__}; the operation is not sent."
             return Refusal("before_send", detail, name)

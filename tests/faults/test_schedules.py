@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from faults.judgement import judge_schedule
 from faults.layer import Layer
 from faults.metronome import Metronome
 from runs import run_script
+from seeds import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its reading of 
 SCRIPT = "faults/application.py"
 OPERATIONS = 200
 #: The seeds as `seed:1,2`; conftest.py draws them for `make faults`.
-SEEDS = (
-    os.environ.get("WHISPERR_FAULT_SEEDS", "seed:" + ",".join(map(str, range(1, 21))))
-    .removeprefix("seed:")
-    .split(",")
-)
+SEEDS = named("WHISPERR_FAULT_SEEDS", [str(seed) for seed in range(1, 21)])
 #: A process that takes longer hangs; some five are enough where the machine is not busy.
 SECONDS = 240.0
 _MOST_TEXT = 4000

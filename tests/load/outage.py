@@ -36,7 +36,7 @@ def main(seconds: float, events: int, workers: int) -> None:
             _see_to_delivery(client, flush=number % 2 == 0)
             sys.exit(0)
         children.append(child)
-    time.sleep(ends_at - time.monotonic())
+    time.sleep(max(0.0, ends_at - time.monotonic()))
     _recover()
     os.close(recover)
     for child in children:

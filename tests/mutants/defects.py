@@ -1223,7 +1223,10 @@ import weakref
         "Retry-After is not spread: everyone comes back in the same moment",
         (12,),
         (("_backoff.py", " + self.jitter(0, least * RETRY_AFTER_SPREAD)", ""),),
-        (FLEET + "test_a_return_for_which_everyone_is_given_the_same_moment",),
+        (
+            BACKOFF + "test_a_retry_after_that_many_were_given_is_spread_upwards_by_half",
+            FLEET + "test_a_return_for_which_everyone_is_given_the_same_moment",
+        ),
     ),
     Defect(
         "workers that boot together post together",
@@ -1244,10 +1247,20 @@ import weakref
         (FLEET + "test_workers_that_failed_in_one_moment_do_not_come_back_in_one",),
     ),
     Defect(
+        "the pauses of a back-off double, so that a fleet's first retries add up",
+        (12,),
+        (("_backoff.py", "DELAY_GROWTH = 3", "DELAY_GROWTH = 2"),),
+        (FLEET + "test_the_first_seconds_of_an_outage_are_its_worst",),
+    ),
+    Defect(
         "a backlog goes out without pauses after an outage",
         (12,),
         (("_backoff.py", "self.paced_until = now + self.jitter(0, 2 * CATCH_UP_PAUSE)", "pass"),),
-        (PACE + "[event]", PACE + "[identify]"),
+        (
+            BACKOFF + "test_what_piled_up_in_an_outage_goes_out_at_a_pace",
+            PACE + "[event]",
+            PACE + "[identify]",
+        ),
     ),
     Defect(
         "a backlog of identifies counts as one request",
@@ -1928,7 +1941,10 @@ import weakref
                 "        if len(entries) > self._max_size:\n",
             ),
         ),
-        (QUEUE + "test_a_queue_of_too_many_bytes_drops_the_oldest",),
+        (
+            QUEUE + "test_a_queue_of_too_many_bytes_drops_the_oldest",
+            LOAD + "test_memory.py::test_large_events_stay_within_the_byte_ceiling[refusing]",
+        ),
     ),
     Defect(
         "bytes that have left the queue count for ever",
@@ -1947,30 +1963,6 @@ import weakref
         (QUEUE + "test_bytes_that_have_left_the_queue_count_no_more",),
     ),
     Defect(
-        "a Retry-After that many were given brings them back together",
-        (12,),
-        (
-            (
-                "_backoff.py",
-                "least + self.jitter(0, least * RETRY_AFTER_SPREAD)",
-                "least",
-            ),
-        ),
-        (BACKOFF + "test_a_retry_after_that_many_were_given_is_spread_upwards_by_half",),
-    ),
-    Defect(
-        "what piled up in an outage goes out as fast as it can",
-        (12,),
-        (
-            (
-                "_backoff.py",
-                "            self.paced_until = now + self.jitter(0, 2 * CATCH_UP_PAUSE)\n",
-                "            pass\n",
-            ),
-        ),
-        (BACKOFF + "test_what_piled_up_in_an_outage_goes_out_at_a_pace",),
-    ),
-    Defect(
         "a worker ends before it has noted the last that it delivered of its master's",
         (6, 8),
         (
@@ -1983,12 +1975,6 @@ import weakref
         ("tests/test_handover.py::test_an_exit_waits_until_the_last_settlement_is_noted",),
     ),
     # --- Load -----------------------------------------------------------------------------
-    Defect(
-        "the byte ceiling is ignored",
-        (14,),
-        (("_queue.py", "        floor = self._bytes - self._max_bytes\n", "        floor = 0\n"),),
-        (LOAD + "test_memory.py::test_large_events_stay_within_the_byte_ceiling[refusing]",),
-    ),
     Defect(
         "a queued event keeps the block of memory that orjson wrote it into",
         (14,),
@@ -2005,7 +1991,7 @@ import weakref
         ),
     ),
     Defect(
-        "a full queue ends a back-off",
+        "new operations cut a back-off short",
         (12,),
         (
             (
@@ -2024,6 +2010,7 @@ import weakref
         (
             LOAD + "test_outage.py::"
             "test_whoever_goes_on_tracking_in_an_outage_does_not_cut_the_pauses_short",
+            WAITS + "test_new_operations_never_cut_a_back_off_short",
         ),
     ),
     Defect(
@@ -2223,25 +2210,6 @@ import weakref
             ),
         ),
         (WAITS + "test_who_has_less_time_than_the_services_pause_gives_up_at_once[shutdown]",),
-    ),
-    Defect(
-        "new operations cut a back-off short",
-        (12,),
-        (
-            (
-                "_loop.py",
-                """\
-        if self.idle and len(self._queue) >= self._schedule.flush_at:
-            self._wake.set()
-""",
-                """\
-        if len(self._queue) >= self._schedule.flush_at:
-            self._hurried = True
-            self._wake.set()
-""",
-            ),
-        ),
-        (WAITS + "test_new_operations_never_cut_a_back_off_short",),
     ),
     Defect(
         "a rest is not ended by whoever waits",

@@ -13,6 +13,7 @@ import pytest
 
 from harness import LocalServer
 from runs import run_script
+from seeds import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 SCRIPT = "torture/main.py"
 #: Forks for each seed, and the seeds as `seed:1,2`; conftest.py draws them for `make torture`.
 FORKS = int(os.environ.get("WHISPERR_TORTURE_FORKS", "60"))
-SEEDS = os.environ.get("WHISPERR_TORTURE_SEEDS", "seed:1,2").removeprefix("seed:").split(",")
+SEEDS = named("WHISPERR_TORTURE_SEEDS", ["1", "2"])
 #: Of the notes in a failure.
 _MOST_TEXT = 4000
 #: Seconds for a run; five forks a second are far below what it makes.
