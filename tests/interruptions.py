@@ -20,11 +20,13 @@ def storm(
     work: Callable[[], object],
     strikes: int,
     in_handler: Callable[[], object] = list,
+    after_each: Callable[[], object] = list,
     seconds: float = 60.0,
 ) -> None:
     """Run `work` again and again until it was interrupted so many times, at random moments.
 
-    The signal handler calls `in_handler` before it raises.
+    The signal handler calls `in_handler` before it raises; `after_each` is called after that,
+    when no alarm is set.
     Each alarm rings once, so none is pending when the next round begins. The time that the
     alarm had left before (pytest's own limit uses it) is put back at the end.
     """
@@ -41,6 +43,7 @@ def storm(
     try:
         for _ in range(strikes):
             _interrupt_once(work, random.uniform(1e-6, 2e-4), deadline)
+            after_each()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,15 @@ import requests
 import requests.adapters
 
 from harness import wait_until
-from raw_server import LIMIT, Authority, Peer, RawServer, Request, clean_environment
+from raw_server import (
+    LIMIT,
+    Authority,
+    Peer,
+    RawServer,
+    Request,
+    clean_environment,
+    run_python,
+)
 from service import OFFENDER, Service
 from test_transport import proxy
 from whisperr import Whisperr, WhisperrError
@@ -64,6 +73,50 @@ class Connected:
     def assert_exactly_once(self, service: Service) -> None:
         assert judge(self.names, service.arrivals).exactly_once
         assert self.errors == []
+
+
+# --- Descriptors --------------------------------------------------------------------------
+
+#: What uWSGI's spooler does after its post-fork hooks, while a sender delivers what they tracked.
+DAEMON = """
+import os, sys, time
+from whisperr import Whisperr
+asked, opened = sys.argv[1:]
+os.close(0)
+client = Whisperr(flush_at=1)
+client.track("user", "something_happened")
+while not os.path.exists(asked):
+    time.sleep(0.001)
+null = os.open(os.devnull, os.O_RDONLY)
+os.dup2(null, 0)
+if null:
+    os.close(null)
+open(opened, "w").close()
+print(bool(client.flush()), client.stats().requests)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a daemon is a thing of Unix")
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_daemon_that_puts_dev_null_over_its_standard_input_takes_no_connection_away(
+    tmp_path: Path, secure: bool
+) -> None:
+    asked, opened = tmp_path / "asked", tmp_path / "opened"
+
+    def answer_late(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            asked.touch()
+            wait_until(opened.exists)
+            peer.answer(body=b'{"accepted": 1, "rejected": 0}')
+
+    authority = Authority(tmp_path, "ca")
+    with RawServer(answer_late, tls=authority.server_side() if secure else None) as server:
+        environment = {"WHISPERR_API_KEY": KEY, "WHISPERR_BASE_URL": server.url}
+        if secure:
+            environment["REQUESTS_CA_BUNDLE"] = authority.bundle
+        output = run_python("-c", DAEMON, str(asked), str(opened), environment=environment)
+        assert output.split() == ["True", "1"]
+        assert (len(server.requests), server.connections) == (1, 1)
 
 
 # --- Steady state -------------------------------------------------------------------------

@@ -378,13 +378,14 @@ def test_thousands_of_interruptions_lose_and_double_nothing(max_size: int, max_b
     assert traffic.queue.accepted > 5000
 
 
-@pytest.mark.timeout(300)
 def test_every_single_interruption_leaves_the_accounts_balanced() -> None:
     """Not only their sum at the end, where two mistakes could hide each other."""
     traffic = Traffic(OperationQueue, 10)
-    for _ in range(300):
-        storm(traffic.run, 1)
+
+    def balances() -> None:
         assert traffic.problems() == []
+
+    storm(traffic.run, 300, after_each=balances)
 
 
 def test_the_same_storm_finds_the_mistakes_of_a_naive_queue() -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ._fork import Owner
 
 
+_LAST_OF_STDIO = 2
+
+
 class Exchange:
     """The exchange under way: its deadline (monotonic seconds) and whose it is."""
 
@@ -187,7 +190,7 @@ def connect(connection: Any, exchange: Exchange) -> DeadlineSocket:
     problem: OSError = OSError("the name has no address")
     for index, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = _above_stdio(socket.socket(family, kind, protocol))
         except OSError as error:  # a machine without IPv6
             problem = error
             continue
@@ -204,6 +207,18 @@ def connect(connection: Any, exchange: Exchange) -> DeadlineSocket:
     if isinstance(problem, TimeoutError):
         raise ConnectTimeoutError(connection, "Connecting took too long.") from problem
     raise NewConnectionError(connection, f"Could not connect: {problem}") from problem
+
+
+def _above_stdio(sock: socket.socket) -> socket.socket:
+    """The socket under a descriptor that nobody replaces.
+
+    A daemon puts /dev/null over 0, 1 and 2, and so does uWSGI's spooler after its post-fork hooks:
+    what is there in the middle of an exchange never gets its answer.
+    """
+    if sock.fileno() > _LAST_OF_STDIO:
+        return sock
+    with sock:  # keeps its number until there is another
+        return _above_stdio(sock.dup())
 
 
 def _connect_to(

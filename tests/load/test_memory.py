@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from load.sizes import EVENTS
 from raw_server import Peer, RawServer, run_python
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a bound port re
 SCRIPT = str(Path(__file__).with_name("memory.py"))
 MIB = 1024 * 1024
 FIRST = 50_000
-#: `make load` tracks a million.
-FURTHER = int(os.environ.get("WHISPERR_LOAD_EVENTS", "100000"))
 #: The service's cap for a request, which is copied once to be sent, and some allocator's waste.
 MARGIN = 8 * MIB
 MAX_QUEUE_BYTES = 32 * MIB
@@ -53,8 +51,8 @@ dead_services = pytest.mark.parametrize("dead", [refusing, silent])
 @dead_services
 @pytest.mark.timeout(300)
 def test_memory_stays_flat_however_much_is_tracked_for_a_dead_service(dead: Service) -> None:
-    peaks, queued = _peaks(dead, 300, FIRST, FURTHER)
-    print(f"{FIRST}: {peaks[0] / MIB:.1f} MiB, {FURTHER} more: {peaks[1] / MIB:.1f} MiB")
+    peaks, queued = _peaks(dead, 300, FIRST, EVENTS)
+    print(f"{FIRST}: {peaks[0] / MIB:.1f} MiB, {EVENTS} more: {peaks[1] / MIB:.1f} MiB")
     assert queued >= 9_500  # but for the batch in flight
     assert peaks[0] < 8 * MIB
     assert peaks[1] < peaks[0] + 2 * MIB

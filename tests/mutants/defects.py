@@ -2077,6 +2077,16 @@ import weakref
         (FAULTY + "[19]",),
     ),
     Defect(
+        "a connection stays under a descriptor of stdio, which daemons replace",
+        (14,),
+        (("_connection.py", "_LAST_OF_STDIO = 2\n", "_LAST_OF_STDIO = -1\n"),),
+        (
+            "tests/test_connections.py::"
+            "test_a_daemon_that_puts_dev_null_over_its_standard_input_takes_no_connection_away"
+            "[False]",
+        ),
+    ),
+    Defect(
         "a connection whose answer did not come in time is used for the next request",
         (12, 14),
         (
