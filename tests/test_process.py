@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 
 from runs import over_http_and_tls
 from test_adapter import Probe
 from whisperr import Stats, Whisperr
 from whisperr._handover import Handover
+from whisperr._operation import Operation
 from whisperr._options import Options
 from whisperr._process import ProcessState
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
+    from types import FrameType
 
     from harness import LocalServer
 
@@ -69,3 +75,41 @@ def _numbers(stats: Stats) -> set[tuple[str, int]]:
         *((f"refused {reason}", count) for reason, count in stats.refused.items()),
         *((f"dropped {reason}", count) for reason, count in stats.dropped.items()),
     }
+
+
+class At:
+    """Makes a move in the middle of a call: before the instruction of this number."""
+
+    def __init__(self, number: int, move: Callable[[], object]) -> None:
+        self.left = number
+        self._move = move
+
+    def trace(self, frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                sys.settrace(None)
+                self._move()
+        return self.trace
+
+
+@pytest.mark.parametrize("in_flight", [False, True], ids=["is taken", "comes back"])
+def test_an_operation_that_moves_during_the_look_is_work_all_the_same(in_flight: bool) -> None:
+    """Else flush() returned before its exchange, and an exit did not wait for it."""
+    for number in itertools.count(1):
+        state = ProcessState(Options(api_key="wrk_test"), Handover())
+        queue = state._queue
+        queue.append(Operation("event", b"{}", "happened"))
+        if in_flight:
+            queue.take(1)
+        at = At(number, queue.requeue if in_flight else partial(queue.take, 1))
+        before = sys.gettrace()
+        sys.settrace(at.trace)
+        try:
+            assert state.has_work(), number
+        finally:
+            sys.settrace(before)
+        if at.left > 0:
+            break
+    assert number > 20

@@ -227,7 +227,7 @@ class ProcessState:
 
     def has_work(self) -> bool:
         """Whether there is something to deliver, to note or to report, or that is under way."""
-        return bool(self._queue.in_flight or self._loop.busy or self._loop.has_work())
+        return self._counters.unsettled or self._loop.busy or self._loop.has_work()
 
     def has_sender(self) -> bool:
         """Whether a thread is delivering."""

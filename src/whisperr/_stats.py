@@ -65,6 +65,17 @@ class Counters:
         self.requests = 0
         self.request_seconds = 0.0
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether an operation was accepted that is neither delivered nor dropped.
+
+        Exact beside a thread that delivers, where a look at the queue and then at what is in
+        flight may miss what moves in between.
+        """
+        dropped = sum(counter.value for counter in self.dropped.values())
+        settled = self.delivered.value + dropped  # first: both sides only grow
+        return settled != self.accepted.value
+
     def exchanged(self, seconds: float) -> None:
         """An exchange was made; called by whoever delivers, one at a time."""
         self.requests += 1

@@ -2077,6 +2077,21 @@ import weakref
         (FAULTY + "[19]",),
     ),
     Defect(
+        "what moves from the queue into flight is missed by the look of flush() and of an exit",
+        (10, 12),
+        (
+            (
+                "_process.py",
+                "self._counters.unsettled or self._loop.busy or",
+                "self._queue.in_flight > 0 or self._loop.busy or",
+            ),
+        ),
+        (
+            "tests/test_process.py::"
+            "test_an_operation_that_moves_during_the_look_is_work_all_the_same[is taken]",
+        ),
+    ),
+    Defect(
         "a connection stays under a descriptor of stdio, which daemons replace",
         (14,),
         (("_connection.py", "_LAST_OF_STDIO = 2\n", "_LAST_OF_STDIO = -1\n"),),
