@@ -21,7 +21,7 @@ TORTURED ?= 2
 # The length of `make soak` and its events a second; SEED=n draws the same faults again.
 SECONDS ?= 60
 RATE ?= 2000
-# Events that `make load` tracks for a dead service.
+# Events that `make load` tracks for a dead service, and a tenth of them for one that takes all.
 EVENTS ?= 1000000
 # Examples of each test of `make model`; SEED=n repeats one.
 EXAMPLES ?= 2000
