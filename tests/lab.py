@@ -6,6 +6,7 @@ stores every arrival. Neither knows of the other; runs.py compares them.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -69,11 +70,15 @@ def journal(kind: str) -> str:
     return test_id
 
 
+@functools.cache  # pathlib interns the parts of each path it makes: a soak would measure that
+def _path(name: str) -> Path:
+    return Path(os.environ["LAB_FOLDER"], name)
+
+
 def _append(name: str, line: dict[str, Any]) -> None:
     """One write(2) to a file of this name: lines of several processes do not mix."""
     text = json.dumps(line, default=str) + "\n"
-    path = Path(os.environ["LAB_FOLDER"], name)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(_path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, text.encode())
     finally:
