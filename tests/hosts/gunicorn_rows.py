@@ -139,6 +139,14 @@ class GunicornRow(Row):
     def work(self, lab: Laboratory, count: int) -> None:
         """Requests of fifty operations each."""
         lab.request_all(f"/work?count={_OPERATIONS}", count // _OPERATIONS)
+        if lab.ending == KILLED:  # whichever worker is blocked then has tracked
+            lab.wait_until(lambda: self._all_tracked(lab))
+
+    def _all_tracked(self, lab: Laboratory) -> bool:
+        if len(lab.workers()) >= _WORKERS:
+            return True
+        lab.request_all(f"/work?count={_OPERATIONS}", 1)
+        return False
 
     def stop(self, lab: Laboratory) -> None:
         """Its master need not be the process that was launched: see `_upgrade`."""
