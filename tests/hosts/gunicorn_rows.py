@@ -143,6 +143,7 @@ class GunicornRow(Row):
             lab.wait_until(lambda: self._all_tracked(lab))
 
     def _all_tracked(self, lab: Laboratory) -> bool:
+        """Whether each worker has tracked; makes one more request where one has not."""
         if len(lab.workers()) >= _WORKERS:
             return True
         lab.request_all(f"/work?count={_OPERATIONS}", 1)
