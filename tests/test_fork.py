@@ -19,19 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from whisperr._fork import Identity
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 PACKAGE = str(Path(_fork.__file__).parent)
 forks = pytest.mark.parametrize("fork", [os_fork, raw_fork])
 
 
 class Value:
-    """Knows who made and adopted it."""
+    """Knows whose it is."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.made_by = self.pid = os.getpid()
         self.adopted = 0
 
-    def adopt(self) -> None:
+    def adopt(self, owner: Identity) -> None:
+        self.pid = owner[0]
         self.adopted += 1
 
 
@@ -74,6 +77,21 @@ def test_a_child_does_not_touch_its_parents_value(fork: Callable[[], int]) -> No
         return [mine.pid, mine.adopted, sys.getrefcount(mine) > 1]
 
     assert in_child(child, fork) == [os.getpid(), 1, True]
+
+
+@forks
+def test_a_child_takes_a_value_that_was_made_before_the_fork(fork: Callable[[], int]) -> None:
+    """To make one, it would copy the pages of all the code that does; its own children do that."""
+    here, parent = local(), os.getpid()
+
+    def makers(left: int) -> list[int]:
+        return [here.get().made_by, *(in_child(lambda: makers(left - 1), fork) if left else [])]
+
+    for _ in range(2):  # before the parent took one of its own, and after
+        first, second = in_child(lambda: makers(1), fork)
+        assert first == parent
+        assert second not in (parent, os.getpid())
+        assert here.get().made_by == parent
 
 
 @forks
@@ -136,7 +154,9 @@ def test_threads_that_race_on_first_use_get_the_same_value() -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(200):
-            assert len({id(value) for value in _race(local())}) == 1
+            here = local()
+            assert len({id(value) for value in _race(here)}) == 1
+            assert here.peek() not in here._spares
     finally:
         sys.setswitchinterval(interval)
 
@@ -163,15 +183,50 @@ def test_a_child_forked_in_the_middle_of_the_first_use_starts_anew() -> None:
     answers: list[object] = []
 
     def make() -> Value:
-        if not answers:
+        if in_use and not answers:
             answers.append("forking")
             parent = os.getpid()
             answers.append(in_child(lambda: [here.get().pid == os.getpid(), parent != os.getpid()]))
         return Value()
 
+    in_use: list[bool] = []
     here = ProcessLocal(make, Value.adopt)
+    in_use.append(True)
     assert here.get().pid == os.getpid()
     assert answers == ["forking", [True, True]]
+
+
+def test_a_child_forked_as_the_spare_is_taken_does_not_take_it_too() -> None:
+    """The interrupted use gives it to the parent, and would take it from the child."""
+
+    def child() -> bool:
+        its = here.get()
+        interrupted = here._values.setdefault((parent, 0), taken)
+        interrupted.adopt((parent, 0))
+        return its is not taken and its.pid == os.getpid()
+
+    here, parent = local(), os.getpid()
+    taken = here._spare_or_new()
+    assert in_child(child) is True
+
+
+def test_a_child_forked_in_the_middle_of_an_adoption_leaves_the_value_to_its_parent() -> None:
+    """Else what the interrupted call queues in it is delivered by both."""
+    values: list[Value] = []
+
+    def fork_in_the_middle() -> int:
+        pids: list[int] = []
+
+        def adopt(value: Value, owner: Identity) -> None:
+            pids.append(os.fork())
+            value.adopt(owner)
+
+        here = ProcessLocal(Value, adopt)
+        values.append(here.get())
+        return pids[0]
+
+    parent = os.getpid()
+    assert in_child(lambda: values[0].pid, fork_in_the_middle) == parent == values[0].pid
 
 
 def test_a_signal_handler_that_raises_leaves_one_value_at_most() -> None:
@@ -183,6 +238,7 @@ def test_a_signal_handler_that_raises_leaves_one_value_at_most() -> None:
         values = [here.get() for _ in range(3)]
         kept[:] = values
         seen.add(len({id(value) for value in values}))
+        assert values[0] not in here._spares
 
     storm(work, 1000)
     assert seen == {1}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from ._fork import Identity
     from ._stats import Stats
     from .channel import Channel, ChannelName
 
@@ -331,8 +332,9 @@ def _states() -> list[ProcessState]:
     return [state for state in _exit.of_this_process() if isinstance(state, ProcessState)]
 
 
-def _begin(state: ProcessState) -> None:
+def _begin(state: ProcessState, owner: Identity) -> None:
     """A state is the one of its process; again where someone's exception interrupted this."""
+    state.adopt(owner)
     _exit.adopt(state)
     _wiring.connect()
     state.take_over()

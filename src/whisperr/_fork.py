@@ -47,7 +47,11 @@ class ForkedInCallback(ForkedAway):
 
 
 class Owner:
-    """The process that a value belongs to: the one that made this object."""
+    """The process that a value belongs to: the one that made this object, or adopted it since.
+
+    Attributes:
+        identity: of that process.
+    """
 
     __slots__ = ("identity",)
 
@@ -65,24 +69,30 @@ class Owner:
 
 
 class ProcessLocal(Generic[T]):
-    """One value for each process, made on first use there.
+    """One value for each process, its own from its first use there on.
 
     The value of another process stays under that process's key: that is where
     it is parked, and nothing ever touches it again. No lock is taken, so a
     fork, a signal handler or a finaliser may interrupt any line.
 
+    The process that this was made in keeps a spare value for its children: to run the code that
+    makes one, a child would copy most of the pages that the code is in.
+
     Args:
         make: makes a value; it must have no effects, the loser of a race is dropped.
-        adopt: called with the value that stays; it must be idempotent.
+        adopt: called with the value that stays and the process whose it is; it must be idempotent.
+            That is not the calling process where a signal handler forked in the middle of a use.
     """
 
-    __slots__ = ("_adopt", "_current", "_make", "_values")
+    __slots__ = ("_adopt", "_current", "_home", "_make", "_spares", "_values")
 
-    def __init__(self, make: Callable[[], T], adopt: Callable[[T], None]) -> None:
+    def __init__(self, make: Callable[[], T], adopt: Callable[[T, Identity], None]) -> None:
         self._make = make
         self._adopt = adopt
         self._values: dict[Identity, T] = {}
         self._current: tuple[Identity, T] | None = None
+        self._home = identity()
+        self._spares: list[T] = [make()]
 
     def get(self) -> T:
         """The calling process's value, made now where there is none."""
@@ -92,10 +102,19 @@ class ProcessLocal(Generic[T]):
             return current[1]
         value = self._values.get(here)
         if value is None:
-            value = self._values.setdefault(here, self._make())
-        self._adopt(value)  # also when someone's exception interrupted the call that made it
+            value = self._values.setdefault(here, self._spare_or_new())
+        self._adopt(value, here)  # also when someone's exception interrupted the call that made it
         self._current = (here, value)
+        if here == self._home and not self._spares:
+            self._spares.append(self._make())
         return value
+
+    def _spare_or_new(self) -> T:
+        try:
+            # In one C call: a child that a signal handler forks in between cannot take it, too.
+            return self._spares.pop()
+        except IndexError:
+            return self._make()
 
     def peek(self) -> T | None:
         """The calling process's value, or None where nothing made one yet."""

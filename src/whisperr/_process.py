@@ -25,6 +25,7 @@ from ._waiter import Waiter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._fork import Identity
     from ._handover import Handover
     from ._operation import Operation
     from ._options import Options
@@ -54,7 +55,7 @@ class ProcessState:
         self.shutdown_timeout = options.shutdown_timeout
         self.closed = False
         self._handover = handover
-        self._is_master = _uwsgi.is_master()
+        self._is_master = False
         self._given_up: tuple[int, float] | None = None
         self._late_deadline: float | None = None
         self._left_before = 0
@@ -79,6 +80,11 @@ class ProcessState:
         )
         self._loop = DeliveryLoop(options, self.owner, self._queue, delivery, self._reporter)
         self._sender = Sender(self.owner, self._loop, self)
+
+    def adopt(self, owner: Identity) -> None:
+        """Be the state of that process from now on; idempotent."""
+        self.owner.identity = owner
+        self._is_master = _uwsgi.is_master()
 
     def settle_call(self, outcome: Operation | Refusal) -> None:
         """Queue an operation or count a refusal, and see that someone delivers or reports it."""

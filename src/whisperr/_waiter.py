@@ -16,24 +16,33 @@ class Flag:
     `threading.Event` does not allow.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_locks",)
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._lock.acquire()
+        self._locks: dict[None, _thread.LockType] = {}
+
+    def _lock(self) -> _thread.LockType:
+        # Made on its first use: gevent may patch the class after a spare state was made.
+        lock = self._locks.get(None)
+        if lock is None:
+            new = _thread.allocate_lock()
+            new.acquire()
+            lock = self._locks.setdefault(None, new)
+        return lock
 
     def set(self) -> None:
         """Raise the flag; one that is up stays up."""
-        if self._lock.locked():
+        lock = self._lock()
+        if lock.locked():
             try:
-                self._lock.release()
+                lock.release()
             except (RuntimeError, ValueError):
                 return  # another thread was faster (gevent's lock raises ValueError)
 
     def wait(self, seconds: float) -> None:
         """Wait until the flag is raised, at most so long, and lower it."""
         if seconds > 0:
-            self._lock.acquire(True, min(seconds, _LONGEST_WAIT))
+            self._lock().acquire(True, min(seconds, _LONGEST_WAIT))
 
 
 class Waiter:
