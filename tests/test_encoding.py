@@ -23,6 +23,7 @@ import pytest
 from encoders import WITH, WITHOUT
 from interruptions import storm
 from tables import codes, python_block, table
+from whisperr._json import MAX_DEPTH, TooManyValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +46,8 @@ def definitions() -> dict[str, Any]:
 
 
 def test_one_of_the_encoders_uses_orjson_and_the_other_cannot() -> None:
-    assert WITH._encode_plain.__name__ == "_encode_with_orjson"
-    assert WITHOUT._encode_plain.__name__ == "_encode_with_json"
+    assert WITH._plain_text.__name__ == "_text_by_orjson"
+    assert WITHOUT._plain_text.__name__ == "text_by_json"
     assert WITHOUT.orjson is None
 
 
@@ -89,11 +90,11 @@ def test_nesting_ends_at_the_same_level_with_both(kind: type, levels: int) -> No
     value = {"value": nested(levels, kind)}
     body = WITH.encode(value)
     assert body == WITHOUT.encode(value)
-    assert (b'"<too deep>"' in body) == (levels + 1 > WITH.MAX_DEPTH)
+    assert (b'"<too deep>"' in body) == (levels + 1 > MAX_DEPTH)
 
 
 def test_the_deepest_level_is_orjson_s_own() -> None:
-    assert WITH.MAX_DEPTH == 254
+    assert MAX_DEPTH == 254
     assert orjson.dumps(nested(254, list))
     with pytest.raises(TypeError):
         orjson.dumps(nested(255, list))
@@ -298,7 +299,7 @@ def test_objects_that_all_know_each_other_end_at_the_size_of_an_operation(encode
     members = [Member([]) for _ in range(30)]
     for member in members:
         member.friends += members
-    with pytest.raises((WITH.TooManyValues, WITHOUT.TooManyValues)):
+    with pytest.raises(TooManyValues):
         encode({"value": members[0]})
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from any_values import anything, arguments, deep, hashables, json_like, knots, trees
 from drawn import LIMIT, REPEAT, SEED, SETTINGS
 from encoders import OPERATION_WITH, OPERATION_WITHOUT, WITH, WITHOUT
+from whisperr._json import TooManyValues
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,7 +50,7 @@ def encoded(encoding: ModuleType, value: dict[str, Any]) -> Any:
     """The value as it arrives, or why it does not."""
     try:
         body = encoding.encode(value)
-    except encoding.TooManyValues:
+    except TooManyValues:
         return "too_large"
     return parsed(body) if len(body) <= OPERATION_WITH.MAX_OPERATION_BYTES else "too_large"
 
@@ -70,8 +71,8 @@ def outcome(module: ModuleType, made: Any) -> Any:
     if isinstance(made, module.Refusal):
         assert made.reason in REASONS
         return made.reason
-    assert len(made.body) <= module.MAX_OPERATION_BYTES
-    return parsed(made.body)
+    assert len(made) <= module.MAX_OPERATION_BYTES
+    return parsed(made)
 
 
 #: What stands where a value holds itself; see docs/values.md.

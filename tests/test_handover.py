@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from whisperr._handover import Handover, Record, Takeover
-from whisperr._operation import Operation
 from whisperr._options import Options
 from whisperr._process import ProcessState
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uWSGI does not run there")
 
-ENTRIES = [(Operation("event", b"{}", "happened"), number) for number in range(3)]
+ENTRIES = [(b"{}", number, 0.0) for number in range(3)]
 
 
 def test_what_is_settled_is_noted_and_the_count_of_reports_stays() -> None:

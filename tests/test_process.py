@@ -14,7 +14,6 @@ from runs import over_http_and_tls
 from test_adapter import Probe
 from whisperr import Stats, Whisperr
 from whisperr._handover import Handover
-from whisperr._operation import Operation
 from whisperr._options import Options
 from whisperr._process import ProcessState
 
@@ -52,7 +51,6 @@ def test_each_number_is_recorded_and_none_is_computed_from_the_others() -> None:
     state = ProcessState(Options(api_key="wrk_test"), Handover())
     counters = state._counters
     recorded = {
-        "called": counters.called,
         "accepted": counters.accepted,
         "delivered": counters.delivered,
         **{f"refused {reason}": counter for reason, counter in counters.refused.items()},
@@ -63,6 +61,10 @@ def test_each_number_is_recorded_and_none_is_computed_from_the_others() -> None:
         counter.advance("x")
         changed = _numbers(state.stats()) - before
         assert changed == {(name, counter.value)}
+    for counter in counters.called.values():
+        called = state.stats().called
+        counter.advance("x")
+        assert state.stats().called == called + 1
 
 
 def _numbers(stats: Stats) -> set[tuple[str, int]]:
@@ -100,7 +102,7 @@ def test_an_operation_that_moves_during_the_look_is_work_all_the_same(in_flight:
     for number in itertools.count(1):
         state = ProcessState(Options(api_key="wrk_test"), Handover())
         queue = state._queue
-        queue.append(Operation("event", b"{}", "happened"))
+        queue.append(b"{}")
         if in_flight:
             queue.take(1)
         at = At(number, queue.requeue if in_flight else partial(queue.take, 1))

@@ -65,7 +65,7 @@ def test_refusals_are_counted_at_once_and_reported_later_together(reason: Reason
     made.refuse(reason, 3)
     assert made.errors == []
     assert made.reporter.pending
-    assert made.counters.refused[reason].value == made.counters.called.value == 3
+    assert made.counters.refused[reason].value == made.counters.calls == 3
     made.reporter.report_pending()
     (error,) = made.errors
     assert (error.type, error.reason, error.count, error.status) == ("dropped", reason, 3, None)
@@ -89,7 +89,7 @@ def test_what_the_caller_asked_for_is_counted_and_not_reported() -> None:
     assert not made.reporter.pending
     made.reporter.report_pending()
     assert made.errors == []
-    assert made.counters.refused["discarded"].value == made.counters.called.value == 5
+    assert made.counters.refused["discarded"].value == made.counters.calls == 5
 
 
 def test_calls_after_the_shutdown_are_reported_once() -> None:
@@ -149,7 +149,7 @@ def test_a_signal_handler_that_raises_never_unbalances_called_and_refused() -> N
 
     storm(work, 3000)
     refused = sum(counter.value for counter in made.counters.refused.values())
-    assert made.counters.called.value == refused > 3000
+    assert made.counters.calls == refused > 3000
     made.reporter.report_pending()
     assert made.errors[0].count == made.counters.refused["invalid"].value
 

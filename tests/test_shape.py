@@ -22,6 +22,7 @@ ORDER = [
     "_stack",
     "_uwsgi",
     "_threads",
+    "_json",
     "_encoding",
     "_options",
     "_arguments",

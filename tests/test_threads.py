@@ -25,6 +25,14 @@ def test_under_gevent_it_does_not_matter_who_tracks_first(
     result.assert_exactly_once(GEVENT[scenario])
 
 
+def test_under_gevent_a_sender_that_waits_stops_no_other_greenlet(
+    server: LocalServer, api_key: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("gevent")
+    result = run_script(server, api_key, tmp_path, "threads_gevent.py", "hub_stays_free")
+    result.assert_exactly_once(1)
+
+
 def test_an_idle_thread_of_gevents_pool_leaves_no_connection(
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:

@@ -10,13 +10,11 @@ from ._encoding import dict_items
 from .channel import Channel
 
 _SNAKE_CASE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*").fullmatch
-_EVENT_FIELDS = frozenset(
-    {"external_user_id", "event_type", "occurred_at", "properties", "context"}
-)
+EVENT_FIELDS = ("external_user_id", "event_type", "occurred_at", "properties", "context")
 _IDENTIFY_FIELDS = frozenset(
     {"external_user_id", "traits", "preferred_channel", "channels", "anonymous_id"}
 )
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").fullmatch
+is_timestamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").fullmatch
 CHANNEL_NAMES = ("email", "sms", "push")
 _PUSH_VALUES = {
     "kind": ("fcm", "apns", "expo", "onesignal_sub"),
@@ -31,20 +29,21 @@ class Invalid(Exception):  # noqa: N818 - `_operation` turns it into a Refusal
     """An argument breaks a rule of the contract; the message says which."""
 
 
-def check_event(fields: dict[str, Any]) -> str:
-    """The event's name; the fields are made plain where the contract asks for it."""
-    if len(fields) != len(_EVENT_FIELDS) or not fields.keys() <= _EVENT_FIELDS:
-        raise Invalid("An event has the fields " + ", ".join(sorted(_EVENT_FIELDS)) + ".")
-    fields["external_user_id"] = identifier_text("external_user_id", fields["external_user_id"])
-    name = fields["event_type"]
-    if not is_a(name, str) or not _SNAKE_CASE(name):
-        raise Invalid("event_type must be lower snake_case, such as payment_failed.")
-    name = fields["event_type"] = str.__str__(name)
-    occurred_at = fields["occurred_at"]
-    if not is_a(occurred_at, str) or not _TIMESTAMP(occurred_at):
+def event_values(fields: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+    """The values of an event's fields, in their order; for fields that a callback made."""
+    if len(fields) != len(EVENT_FIELDS) or not fields.keys() <= set(EVENT_FIELDS):
+        raise Invalid("An event has the fields " + ", ".join(sorted(EVENT_FIELDS)) + ".")
+    user, name, occurred_at, properties, context = map(fields.__getitem__, EVENT_FIELDS)
+    if not is_a(occurred_at, str) or not is_timestamp(occurred_at):
         raise Invalid("occurred_at must look like 2026-06-14T12:00:00.000Z.")
-    items_of("properties", fields["properties"])
-    return name
+    return user, name, str.__str__(occurred_at), properties, context
+
+
+def event_type_text(value: Any) -> str:
+    """An event's type, as it may stand in JSON."""
+    if not is_a(value, str) or not _SNAKE_CASE(value):
+        raise Invalid("event_type must be lower snake_case, such as payment_failed.")
+    return str.__str__(value)
 
 
 def check_identify(fields: dict[str, Any]) -> None:

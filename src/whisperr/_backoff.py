@@ -33,7 +33,8 @@ class Backoff:
         max_retries: tries after the first of a round; then the round is spent.
         rest: seconds of the first pause after a spent round; it grows from round to round.
         random: where the jitter comes from; None seeds one at the first failure, since
-            seeding takes a system call that gives up the GIL, and track() makes this object.
+            seeding takes a system call that gives up the GIL, and forked children share what
+            was made before.
     """
 
     def __init__(self, max_retries: int, rest: float, random: Random | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import time
@@ -20,6 +19,7 @@ from ._result import FlushResult
 from ._schedule import NEVER
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
@@ -199,11 +199,11 @@ class Whisperr:
 
     async def aflush(self, timeout: float | None = 10.0) -> FlushResult:
         """`flush` without blocking the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(None, self.flush, timeout)
+        return await _running_loop().run_in_executor(None, self.flush, timeout)
 
     async def ashutdown(self, timeout: float | None = None) -> FlushResult:
         """`shutdown` without blocking the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(None, self.shutdown, timeout)
+        return await _running_loop().run_in_executor(None, self.shutdown, timeout)
 
     @contextlib.contextmanager
     def delivering(self, timeout: float | None = None) -> Iterator[Self]:
@@ -326,6 +326,12 @@ def after_fork() -> None:
     """`Whisperr.after_fork` for every client; for the post-fork hooks of hosts."""
     for client in list(_clients):
         client.after_fork()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # here: whoever awaits has it, and for all others it takes a third of ours
+
+    return asyncio.get_running_loop()
 
 
 def _states() -> list[ProcessState]:

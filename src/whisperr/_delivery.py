@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 from ._backoff import Backoff
 from ._bisection import Bisection
 from ._outcome import Outcome, Verdict
-from ._queue import MAX_BATCH_BYTES
+from ._queue import MAX_BATCH_BYTES, Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ._drops import DropLog
     from ._fork import Owner
-    from ._operation import Operation
     from ._options import Options
     from ._queue import OperationQueue
     from ._reporter import Reporter
@@ -93,7 +90,7 @@ class Delivery:
         else:
             self._keep(batch, outcome, at_exit=at_exit)
 
-    def _take(self) -> Sequence[Operation]:
+    def _take(self) -> Batch:
         """The next batch; as much of it as may be asked for, where it was refused as a whole."""
         self._end_bisection()  # an overflow may have dropped the rest of that batch
         oldest = self._queue.oldest()
@@ -112,7 +109,7 @@ class Delivery:
         """Close the connection; another is made where something is delivered after all."""
         self._transport.close()
 
-    def _settle(self, batch: Sequence[Operation], outcome: Outcome) -> None:
+    def _settle(self, batch: Batch, outcome: Outcome) -> None:
         first = self._first()
         self._queue.settle(len(batch) - outcome.rejected, self._counters.delivered)
         self._queue.settle(outcome.rejected, self._counters.dropped["rejected"])
@@ -128,7 +125,7 @@ class Delivery:
                 outcome.status,
                 count=outcome.rejected,
                 reason="rejected",
-                event_types=[operation.event_type for operation in batch],
+                event_types=batch.event_types(),
             )
         if outcome.unexpected:
             self._reporter.say_once(
@@ -146,23 +143,24 @@ class Delivery:
         assert first is not None  # noqa: S101 - for the type checker
         return first
 
-    def _refused(self, batch: Sequence[Operation], outcome: Outcome) -> None:
+    def _refused(self, batch: Batch, outcome: Outcome) -> None:
         """A 4xx that no retry cures: ask for parts, until the offender stands alone."""
         first, too_large = self._first(), outcome.status == _TOO_LARGE
+        size = len(batch)
         if self._bisection is None:
-            self._bisection = Bisection(first, first + len(batch))
+            self._bisection = Bisection(first, first + size)
         if too_large:
-            self._max_bytes = sum(len(operation.body) for operation in batch) // 2
-        if not self._bisection.refused(first, len(batch), for_size=too_large):
+            self._max_bytes = sum(map(len, batch.bodies)) // 2
+        if not self._bisection.refused(first, size, for_size=too_large):
             self._queue.requeue()
             return
         reason: DropReason = "too_large" if too_large else "rejected"
         self._drops.add(batch, reason, outcome)
-        self._queue.settle(len(batch), self._counters.dropped[reason])
+        self._queue.settle(size, self._counters.dropped[reason])
         self._progressed()
         self._end_bisection()
 
-    def _keep(self, batch: Sequence[Operation], outcome: Outcome, *, at_exit: bool) -> None:
+    def _keep(self, batch: Batch, outcome: Outcome, *, at_exit: bool) -> None:
         kept = len(batch) + len(self._queue)
         self._queue.requeue()
         self._drops.report()  # the rest of the batch may be long in coming
@@ -207,9 +205,8 @@ class Delivery:
         self.backoff.succeeded(self.progressed_at, behind=behind)
 
 
-def _request(batch: Sequence[Operation]) -> tuple[str, bytes, int]:
+def _request(batch: Batch) -> tuple[str, bytes, int]:
     """Path, body and number of events of the batch's request."""
-    if batch[0].kind == "identify":
-        return IDENTIFY_PATH, batch[0].body, 0
-    events = b",".join([operation.body for operation in batch])
-    return BATCH_PATH, b'{"events":[' + events + b"]}", len(batch)
+    if batch.kind == "identify":
+        return IDENTIFY_PATH, batch.bodies[0], 0
+    return BATCH_PATH, b'{"events":[' + b",".join(batch.bodies) + b"]}", len(batch)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._operation import Operation
     from ._outcome import Outcome
+    from ._queue import Batch
     from ._reporter import Reporter
     from ._stats import DropReason
 
@@ -50,12 +50,12 @@ class DropLog:
         self._reporter = reporter
         self._drops: deque[Drop] = deque()
 
-    def add(self, batch: Sequence[Operation], reason: DropReason, outcome: Outcome) -> None:
+    def add(self, batch: Batch, reason: DropReason, outcome: Outcome) -> None:
         """Note that these were refused in one request."""
         alone = len(batch) == 1
         self._drops.extend(
-            Drop(operation.kind, operation.event_type, len(operation.body), reason, alone, outcome)
-            for operation in batch
+            Drop(batch.kind, event_type, len(body), reason, alone, outcome)
+            for body, event_type in zip(batch.bodies, batch.event_types(), strict=True)
         )
 
     def report(self) -> None:

@@ -1,7 +1,6 @@
 """Any Python value to JSON bytes (RFC 8259, UTF-8). Performs no I/O.
 
-Plain values (exact str, int, float, bool, None, list, tuple, dict with str keys)
-are encoded at once. Anything else takes the careful way, which gives each value
+Plain values are encoded at once. Anything else takes the careful way, which gives each value
 the representation that docs/values.md lists, or a stand-in that names its type:
 the methods of a type we do not know are never called, they may do anything. So
 `issubclass(type(value), …)` everywhere: `isinstance` asks a proxy for its `__class__`.
@@ -12,7 +11,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import inspect
-import json
 import math
 import sys
 from datetime import date, datetime, time, timedelta
@@ -22,6 +20,19 @@ from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ._json import (
+    CONTAINERS,
+    INT_MAX,
+    INT_MIN,
+    MAX_DEPTH,
+    ORJSON_SCALARS,
+    Allowance,
+    NotPlain,
+    TooManyValues,
+    dumps,
+    text_by_json,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,57 +41,33 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]
 
-#: orjson's own limit, kept by both encoders so that the bytes mean the same.
-MAX_DEPTH = 254
-_SCALARS = frozenset({str, float, bool, type(None)})
-#: What orjson may be given unseen. No Enum: one whose `value` raises would crash the interpreter.
-_ORJSON_SCALARS = _SCALARS | {int}
-_CONTAINERS = frozenset({dict, list, tuple})
 #: What a value can be at fault with. No more: what a signal handler raises (Celery's soft
 #: time limit) is not ours to keep.
 _FAULTS = (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-#: As many values as an operation of a permitted size can hold: a digit and a comma each.
-MAX_VALUES = 128 * 1024
-
-_dumps = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
-
-
-class _NotPlain(Exception):  # noqa: N818 - steers to the careful way, never leaves this module
-    """The value needs the careful way."""
-
-
-class TooManyValues(Exception):  # noqa: N818 - `_operation` turns it into a Refusal
-    """More values than an operation holds, each counted as often as something leads to it."""
-
-
-class _Allowance:
-    """How many values may still be visited: few that know each other are met on many paths."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = MAX_VALUES
-
-    def take(self, values: int) -> None:
-        self._left -= values
-        if self._left < 0:
-            raise TooManyValues
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """JSON bytes of an operation.
+    """The JSON of an operation; see `json_text`."""
+    return json_text(value, 1).encode()
+
+
+def json_text(value: dict[str, Any], depth: int) -> str:
+    """The JSON of an operation, or of a part of it; UTF-8 can encode it.
+
+    Args:
+        value: anything.
+        depth: 1 for an operation, 2 for the value of one of its fields.
 
     Raises:
         TooManyValues: where it would take longer than a call may.
         RecursionError, MemoryError: where the caller's stack or memory is used up.
     """
     try:
-        return _encode_plain(value)
-    except (*_FAULTS, _NotPlain):
-        return _encode_plain(_careful(value, 1, (), _Allowance()))
+        if type(value) is dict:
+            return _plain_text(value, depth)
+    except (*_FAULTS, NotPlain):
+        pass
+    return _plain_text(_careful(value, depth, (), Allowance()), depth)
 
 
 def dict_items(value: Any) -> list[tuple[Any, Any]]:
@@ -91,69 +78,68 @@ def dict_items(value: Any) -> list[tuple[Any, Any]]:
         return list(dict.copy(value).items())
 
 
-def _encode_with_json(value: Any) -> bytes:
-    _require_plain(value, 1, _Allowance())
-    return _dumps(value).encode()
+def copied(value: Any, copies: dict[int, Any]) -> Any:
+    """A deep copy of the dicts and lists; their leaves are not asked to copy themselves.
+
+    Args:
+        value: anything.
+        copies: those made so far by the id of the original, for what is met twice.
+    """
+    if id(value) in copies:
+        return copies[id(value)]
+    copy: Any
+    if issubclass(type(value), dict):
+        copy = copies[id(value)] = {}
+        for key, item in dict_items(value):
+            copy[key] = copied(item, copies)
+        return copy
+    if issubclass(type(value), list):
+        copy = copies[id(value)] = []
+        copy.extend(copied(item, copies) for item in list(list.__iter__(value)))
+        return copy
+    if type(value) is tuple:
+        copy = copies[id(value)] = tuple(copied(item, copies) for item in value)
+        return copy
+    return set(value) if type(value) is set else value
 
 
-def _require_plain(value: Any, depth: int, allowance: _Allowance) -> None:
-    """Raise _NotPlain for what orjson would refuse, or json would write in another way."""
-    kind = type(value)
-    if kind in _SCALARS or (kind is int and _INT_MIN <= value <= _INT_MAX):
-        return
+def _require_known(value: Any, depth: int, allowance: Allowance) -> None:
+    """Raise NotPlain for what only the careful way knows."""
     if depth > MAX_DEPTH:
-        raise _NotPlain
-    if kind is dict:
-        if not all(type(key) is str for key in value):
-            raise _NotPlain
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        raise _NotPlain
+        raise NotPlain
     allowance.take(len(value))
-    for item in items:
-        if type(item) not in _SCALARS:
-            _require_plain(item, depth + 1, allowance)
-
-
-def _require_known(value: Any, depth: int, allowance: _Allowance) -> None:
-    """Raise _NotPlain for what only the careful way knows."""
-    if depth > MAX_DEPTH:
-        raise _NotPlain
     items = value.values() if type(value) is dict else value
-    if _ORJSON_SCALARS.issuperset(map(type, items)):  # one C call for most
+    if ORJSON_SCALARS.issuperset(map(type, items)):  # one C call for most
         return
-    allowance.take(len(value))
     for item in items:
         kind = type(item)
-        if kind in _CONTAINERS:
+        if kind in CONTAINERS:
             _require_known(item, depth + 1, allowance)
         elif kind is UUID:
             _require_whole(item)
-        elif kind not in _ORJSON_SCALARS:
-            raise _NotPlain
+        elif kind not in ORJSON_SCALARS:
+            raise NotPlain
 
 
 def _require_whole(value: UUID) -> None:
     """Raise for a UUID without its number (unpickling makes one): it would crash in orjson."""
     if type(value.int) is not int or not 0 <= value.int < 2**128:
-        raise _NotPlain
+        raise NotPlain
 
 
 if orjson is not None:
 
-    def _encode_with_orjson(value: Any) -> bytes:
-        _require_known(value, 1, _Allowance())
-        # A copy: orjson's own bytes keep the block of some KiB that they were written into.
-        return bytes(memoryview(orjson.dumps(value)))
+    def _text_by_orjson(value: dict[str, Any], depth: int) -> str:
+        if not ORJSON_SCALARS.issuperset(map(type, value.values())):  # one C call for most
+            _require_known(value, depth, Allowance())
+        return orjson.dumps(value).decode()
 
-    _encode_plain = _encode_with_orjson
+    _plain_text = _text_by_orjson
 else:
-    _encode_plain = _encode_with_json
+    _plain_text = text_by_json
 
 
-def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance) -> Any:
+def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: Allowance) -> Any:
     """The value made of plain types only; never raises for what the value is."""
     kind = type(value)
     if issubclass(kind, (dict, list, tuple, set, frozenset)):
@@ -178,7 +164,7 @@ def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: _Allow
 
 
 def _careful_container(
-    value: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance
+    value: Any, depth: int, parents: tuple[int, ...], allowance: Allowance
 ) -> Any:
     if id(value) in parents:
         return "<cycle>"
@@ -196,7 +182,7 @@ def _careful_container(
     allowance.take(len(found))
     elements = [_careful(item, depth + 1, parents, allowance) for item in found]
     if issubclass(kind, (set, frozenset)):
-        elements.sort(key=_dumps)
+        elements.sort(key=dumps)
     return elements
 
 
@@ -206,7 +192,7 @@ def _stored(value: Any, name: str) -> Any:
     return found.__get__(value) if type(found) is MemberDescriptorType else found  # a slot
 
 
-def _scalar_of_numpy(value: Any, depth: int, allowance: _Allowance) -> Any:
+def _scalar_of_numpy(value: Any, depth: int, allowance: Allowance) -> Any:
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     if generic is None or not issubclass(type(value), generic):
         return _stand_in(value)
@@ -226,14 +212,14 @@ def _elements(value: Any) -> list[Any]:
 def key_text(key: Any) -> str:
     """The text that a dictionary's key becomes."""
     try:
-        return key if type(key) is str else _key(key, 1, (), _Allowance())
+        return key if type(key) is str else _key(key, 1, (), Allowance())
     except TooManyValues:
         return _stand_in(key)
 
 
-def _key(key: Any, depth: int, parents: tuple[int, ...], allowance: _Allowance) -> str:
+def _key(key: Any, depth: int, parents: tuple[int, ...], allowance: Allowance) -> str:
     plain = _careful(key, depth, parents, allowance)
-    return plain if isinstance(plain, str) else _dumps(plain)
+    return plain if isinstance(plain, str) else dumps(plain)
 
 
 def _text(value: str) -> str:
@@ -243,7 +229,7 @@ def _text(value: str) -> str:
 
 def _integer(value: int) -> int | str:
     exact = int.__index__(value)
-    return exact if _INT_MIN <= exact <= _INT_MAX else int.__repr__(exact)
+    return exact if INT_MIN <= exact <= INT_MAX else int.__repr__(exact)
 
 
 def _real(value: float) -> float | None:

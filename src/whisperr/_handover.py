@@ -21,8 +21,7 @@ from ._waiter import Waiter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._operation import Operation
-    from ._queue import OperationQueue
+    from ._queue import Entry, OperationQueue
 
 try:
     import fcntl
@@ -143,7 +142,7 @@ class Takeover(Waiter):
 
     Args:
         record: the shared file, locked.
-        entries: the master's operations that are not settled, with their numbers there.
+        entries: the master's operations that are not settled.
         too_late: calls in the master that nobody reported yet.
         reported: those that are, with these.
     """
@@ -151,7 +150,7 @@ class Takeover(Waiter):
     def __init__(
         self,
         record: Record,
-        entries: Sequence[tuple[Operation, int]],
+        entries: Sequence[Entry],
         too_late: int,
         reported: int,
     ) -> None:
@@ -159,12 +158,12 @@ class Takeover(Waiter):
         self.too_late = too_late
         self._reported = reported
         self._record = record
-        self._operations = [operation for operation, _ in entries]
-        self._numbers = [number for _, number in entries]
+        self._entries = entries
+        self._numbers = [number for _, number, _ in entries]
 
     def queue_into(self, queue: OperationQueue) -> None:
         """Accept the operations here."""
-        queue.append(*self._operations)
+        queue.extend(self._entries)
         # Asked afterwards: what another thread appends meanwhile makes it note less, never more.
         self.mark = queue.accepted
 

@@ -1,4 +1,7 @@
-"""Arguments to an immutable, encoded operation, or to a refusal. Performs no I/O."""
+"""Arguments to an operation, or to a refusal. Performs no I/O.
+
+An operation is the bytes of its JSON: nothing that the caller does later changes it.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ._arguments import (
     CHANNEL_NAMES,
+    EVENT_FIELDS,
     Invalid,
-    check_event,
     check_identify,
     checked_channels,
+    event_type_text,
+    event_values,
     identifier_text,
     is_a,
     items_of,
     name_for_report,
     named_fields,
 )
-from ._encoding import TooManyValues, dict_items, encode, key_text
+from ._encoding import copied, encode, json_text, key_text
+from ._json import TooManyValues, quoted
 from ._stamp import new_message_id, now, timestamp
 from ._version import VERSION
 
@@ -28,14 +34,17 @@ Kind = Literal["event", "identify"]
 Reason = Literal["invalid", "closed", "too_large", "before_send", "discarded", "master"]
 
 MAX_OPERATION_BYTES = 256 * 1024
+#: Event types that were looked at once, and how long; others are looked at each time.
+_MOST_KNOWN_TYPES, _LONGEST_KNOWN_TYPE = 1000, 100
+#: What nobody writes to: before_send gets a copy.
+_NOTHING: dict[str, Any] = {}
+_UNENCODABLE = (TooManyValues, RecursionError, MemoryError)
 
 
-class Operation(NamedTuple):
-    """What is queued: bytes from here on, so nothing the caller does later changes them."""
+class Identify(bytes):
+    """The JSON of an identify; that of an event is plain bytes: the type tells them apart."""
 
-    kind: Kind
-    body: bytes
-    event_type: str
+    __slots__ = ()
 
 
 class Refusal(NamedTuple):
@@ -62,6 +71,9 @@ class Encoder:
         self._context: dict[str, Any] = {"sdk_name": "whisperr-python", "sdk_version": VERSION}
         if app_version:
             self._context["app_version"] = app_version
+        #: The context's JSON where the caller adds nothing, open for the message id.
+        self._open_context = self._merged({})
+        self._known_types: set[str] = set()
         self._before_send = before_send
         self._in_before_send: set[int] = set()
 
@@ -73,31 +85,55 @@ class Encoder:
         context: object,
         occurred_at: object,
         message_id: object,
-    ) -> Operation | Refusal:
+    ) -> bytes | Refusal:
         """An event of these arguments of `Whisperr.track`."""
         try:
+            # JSON text already, as the time and the type.
             identifier = (
                 new_message_id()
                 if message_id is None
-                else identifier_text("message_id", message_id)
+                else quoted(identifier_text("message_id", message_id))[1:-1]
             )
-            fields = {
-                "external_user_id": external_user_id,
-                "event_type": event_type,
-                "occurred_at": now() if occurred_at is None else timestamp(occurred_at),
-                "properties": {} if properties is None else properties,
-                "context": {} if context is None else context,
-            }
-            if self._before_send is not None:
-                replaced = self._filtered(fields, "event")
-                if isinstance(replaced, Refusal):
-                    return replaced
-                fields = replaced
-            name = check_event(fields)
-            fields["context"] = self._merged(fields["context"], identifier)
+            moment = now() if occurred_at is None else timestamp(occurred_at)
+            properties = _NOTHING if properties is None else properties
+            context = _NOTHING if context is None else context
+            if self._before_send is None:
+                return self._event(
+                    external_user_id, event_type, moment, properties, context, identifier
+                )
+            given = (external_user_id, event_type, moment, properties, context)
+            replaced = self._filtered(dict(zip(EVENT_FIELDS, given, strict=True)), "event")
+            if isinstance(replaced, Refusal):
+                return replaced
+            return self._event(*event_values(replaced), identifier)
         except Invalid as problem:
             return Refusal("invalid", str(problem), name_for_report(event_type))
-        return _encoded("event", fields, name)
+
+    def _event(
+        self, user: Any, name: Any, moment: str, properties: Any, context: Any, identifier: str
+    ) -> bytes | Refusal:
+        """The event's JSON. Most arguments are what they look like, which is seen at once."""
+        if type(user) is not str or not user or not user.isascii():
+            user = identifier_text("external_user_id", user)
+        if type(name) is not str or name not in self._known_types:
+            name = self._checked_type(name)
+        if type(properties) is not dict:
+            items_of("properties", properties)
+        try:
+            values = json_text(properties, 2)
+            if len(values) > MAX_OPERATION_BYTES:
+                return _too_large(len(values), name)  # before there are more copies of it
+            # A prepared text takes half the time of a dict of everything.
+            text = (
+                f'{{"external_user_id":{quoted(user)},"event_type":"{name}",'
+                f'"occurred_at":"{moment}","properties":{values},'
+                f'"context":{self._open_context if context is _NOTHING else self._merged(context)}'
+                f'"$message_id":"{identifier}"}}}}'
+            )
+            body = text.encode()
+        except _UNENCODABLE as problem:
+            return _unencodable(problem, name)
+        return body if len(body) <= MAX_OPERATION_BYTES else _too_large(len(body), name)
 
     def identify(
         self,
@@ -109,7 +145,7 @@ class Encoder:
         preferred_channel: object,
         channels: object,
         anonymous_id: object,
-    ) -> Operation | Refusal:
+    ) -> Identify | Refusal:
         """An identify of these arguments of `Whisperr.identify`."""
         try:
             fields: dict[str, Any] = {"external_user_id": external_user_id}
@@ -135,15 +171,25 @@ class Encoder:
             check_identify(fields)
         except Invalid as problem:
             return Refusal("invalid", str(problem))
-        return _encoded("identify", fields, "")
+        try:
+            body = Identify(encode(fields))
+        except _UNENCODABLE as problem:
+            return _unencodable(problem, "")
+        return body if len(body) <= MAX_OPERATION_BYTES else _too_large(len(body), "")
 
-    def _merged(self, given: object, identifier: str) -> dict[str, Any]:
-        """The context: the SDK's own keys, the caller's, and the message id."""
+    def _checked_type(self, value: object) -> str:
+        name = event_type_text(value)
+        if len(self._known_types) < _MOST_KNOWN_TYPES and len(name) <= _LONGEST_KNOWN_TYPE:
+            self._known_types.add(name)
+        return name
+
+    def _merged(self, given: object) -> str:
+        """The JSON of the SDK's own keys and the caller's, open for the message id."""
         context = dict(self._context)
         for key, value in items_of("context", given):
             context[key_text(key)] = value  # as text now: no other spelling of $message_id is left
-        context["$message_id"] = identifier
-        return context
+        context.pop("$message_id", None)
+        return json_text(context, 2)[:-1] + ","
 
     def _filtered(self, fields: dict[str, Any], kind: Kind) -> dict[str, Any] | Refusal:
         """What before_send makes of a copy of the fields."""
@@ -160,7 +206,7 @@ class Encoder:
         assert self._before_send is not None  # noqa: S101 - for the type checker
         name = name_for_report(fields.get("event_type"))
         try:
-            copy = _copied(fields, {})
+            copy = copied(fields, {})
         except (RecursionError, MemoryError):
             return Refusal(
                 "invalid", "The values are nested too deeply for before_send's copy.", name
@@ -177,35 +223,13 @@ class Encoder:
         return named_fields("before_send", result)
 
 
-def _encoded(kind: Kind, fields: dict[str, Any], name: str) -> Operation | Refusal:
-    try:
-        body = encode(fields)
-    except TooManyValues:
+def _unencodable(problem: BaseException, name: str) -> Refusal:
+    if isinstance(problem, TooManyValues):
         detail = f"An operation has at most {MAX_OPERATION_BYTES} bytes; this one has more values."
         return Refusal("too_large", detail, name)
-    except (RecursionError, MemoryError):
-        return Refusal("invalid", "The values could not be encoded: no stack or memory left.", name)
-    if len(body) > MAX_OPERATION_BYTES:
-        detail = f"An operation has at most {MAX_OPERATION_BYTES} bytes; this one has {len(body)}."
-        return Refusal("too_large", detail, name)
-    return Operation(kind, body, name)
+    return Refusal("invalid", "The values could not be encoded: no stack or memory left.", name)
 
 
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
-    """A deep copy of the dicts and lists; their leaves are not asked to copy themselves."""
-    if id(value) in copies:
-        return copies[id(value)]
-    copy: Any
-    if is_a(value, dict):
-        copy = copies[id(value)] = {}
-        for key, item in dict_items(value):
-            copy[key] = _copied(item, copies)
-        return copy
-    if is_a(value, list):
-        copy = copies[id(value)] = []
-        copy.extend(_copied(item, copies) for item in list(list.__iter__(value)))
-        return copy
-    if type(value) is tuple:
-        copy = copies[id(value)] = tuple(_copied(item, copies) for item in value)
-        return copy
-    return set(value) if type(value) is set else value
+def _too_large(size: int, name: str) -> Refusal:
+    detail = f"An operation has at most {MAX_OPERATION_BYTES} bytes; this one has {size}."
+    return Refusal("too_large", detail, name)

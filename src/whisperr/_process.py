@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ._fork import Identity
     from ._handover import Handover
-    from ._operation import Operation
     from ._options import Options
 
 
@@ -86,7 +85,7 @@ class ProcessState:
         self.owner.identity = owner
         self._is_master = _uwsgi.is_master()
 
-    def settle_call(self, outcome: Operation | Refusal) -> None:
+    def settle_call(self, outcome: bytes | Refusal) -> None:
         """Queue an operation or count a refusal, and see that someone delivers or reports it."""
         if self._is_master:
             outcome = self._left_to_workers(outcome)
@@ -96,7 +95,7 @@ class ProcessState:
             self._queue.append(outcome)
         self._see_to_delivery()
 
-    def _left_to_workers(self, outcome: Operation | Refusal) -> Operation | Refusal:
+    def _left_to_workers(self, outcome: bytes | Refusal) -> bytes | Refusal:
         """A uWSGI master leaves what it queues before it forks to a worker, and takes no more."""
         if isinstance(outcome, Refusal):
             return outcome

@@ -73,7 +73,7 @@ class Reporter:
         """Count a call that queues nothing; reported later. Takes no lock, may be interrupted."""
         counters = self._counters
         # One C call, see Counter.
-        counted = zip((refusal,), counters.called, counters.refused[refusal.reason])  # noqa: B905
+        counted = zip((refusal,), counters.called["refused"], counters.refused[refusal.reason])  # noqa: B905
         self._recent.extend(map(_first, counted))
 
     def inherit(self, count: int) -> None:

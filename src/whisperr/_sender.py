@@ -58,9 +58,10 @@ class Sender:
 
     def notify(self) -> bool:
         """Something was queued. Waits for nothing; returns whether someone will deliver it."""
-        self._recover()
-        if not self._token.held():
-            return self._start()
+        if not self._token.elsewhere():
+            self._recover()
+            if not self._token.held():
+                return self._start()
         self._loop.nudge()
         return True
 

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from ._arguments import Invalid, is_a
+from ._arguments import Invalid, is_a, is_timestamp
 
 if hasattr(os, "getrandom"):
 
@@ -22,16 +22,23 @@ else:
 
 
 _second: tuple[int, str] = (0, "")
+_moment: tuple[int, str] = (0, "")
 
 
 def now() -> str:
     """The time now in UTC, truncated to milliseconds."""
-    global _second
-    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
-    cached = _second  # one read: another thread may replace it
-    if cached[0] != seconds:
-        cached = _second = (seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)))
-    return f"{cached[1]}.{milliseconds:03d}Z"
+    global _second, _moment
+    at = time.time_ns() // 1_000_000
+    moment = _moment  # one read, here and below: another thread may replace it
+    if moment[0] == at:
+        return moment[1]
+    seconds, milliseconds = divmod(at, 1000)
+    second = _second
+    if second[0] != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        second = _second = (seconds, text)
+    moment = _moment = (at, f"{second[1]}.{milliseconds:03d}Z")
+    return moment[1]
 
 
 def timestamp(value: Any) -> str:
@@ -42,8 +49,11 @@ def timestamp(value: Any) -> str:
         if datetime.utcoffset(value) is None:
             raise Invalid("occurred_at must be aware: give it a time zone.")
         moment = datetime.astimezone(value, timezone.utc)
-        return datetime.isoformat(moment, timespec="milliseconds").replace("+00:00", "Z")
+        text = datetime.isoformat(moment, timespec="milliseconds").replace("+00:00", "Z")
     except Invalid:
         raise
     except Exception as error:  # noqa: BLE001 - a tzinfo is user code
         raise Invalid(f"occurred_at raised {type(error).__name__} when brought to UTC.") from None
+    if not is_timestamp(text):
+        raise Invalid("occurred_at is of a type that cannot be brought to UTC.")
+    return text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from dataclasses import dataclass
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._role import role_of
@@ -20,27 +22,41 @@ DropReason = Literal["overflow", "rejected", "too_large"]
 class Counter:
     """Counts up, from any thread, signal handler or finaliser.
 
-    Advancing an `itertools.count` happens inside one C call. So a `zip` of it with
+    Advancing an iterator of `itertools` happens inside one C call. So a `zip` of it with
     what is counted does both or neither, whatever interrupts the line.
     """
 
-    __slots__ = ("_count",)
+    __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._count = itertools.count()
+        # Not a count: that makes an object for each step.
+        self._rest: Iterator[Any] = itertools.repeat(None, sys.maxsize)
 
-    def __iter__(self) -> Iterator[int]:
-        return self._count
+    def __iter__(self) -> Iterator[Any]:
+        return self._rest
 
     @property
     def value(self) -> int:
-        # Its repr is the one way to read a count without advancing it.
-        return int(repr(self._count)[len("count(") : -1])
+        return sys.maxsize - length_hint(self._rest)
 
     def advance(self, steps: Iterable[Any]) -> None:
         """Count one for each of the steps, which are taken in the same C call."""
         # steps come first: zip asks them first, and a zip that ends there counts nothing.
-        deque(zip(steps, self._count), maxlen=0)  # noqa: B905 - a count has no end
+        deque(zip(steps, self._rest), maxlen=0)  # noqa: B905 - a counter has no end
+
+
+class Numbers(Counter):
+    """A counter whose steps are numbered, from 0."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._rest = itertools.count()
+
+    @property
+    def value(self) -> int:
+        # Its repr is the one way to read a count without advancing it.
+        return int(repr(self._rest)[len("count(") : -1])
 
 
 class Counters:
@@ -57,8 +73,9 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.called = Counter()
-        self.accepted = Counter()
+        #: Calls by what came of them: the kind of the operation that was accepted, or "refused".
+        self.called = {outcome: Counter() for outcome in ("event", "identify", "refused")}
+        self.accepted = Numbers()
         self.refused = {reason: Counter() for reason in REFUSAL_REASONS}
         self.delivered = Counter()
         self.dropped = {reason: Counter() for reason in DROP_REASONS}
@@ -76,6 +93,11 @@ class Counters:
         settled = self.delivered.value + dropped  # first: both sides only grow
         return settled != self.accepted.value
 
+    @property
+    def calls(self) -> int:
+        """How many calls came to an outcome."""
+        return sum(counter.value for counter in self.called.values())
+
     def exchanged(self, seconds: float) -> None:
         """An exchange was made; called by whoever delivers, one at a time."""
         self.requests += 1
@@ -84,7 +106,7 @@ class Counters:
     def stats(self, *, queued: int, in_flight: int) -> Stats:
         """The accounts as they are now, with what the queue says."""
         return Stats(
-            called=self.called.value,
+            called=self.calls,
             accepted=self.accepted.value,
             refused={reason: counter.value for reason, counter in self.refused.items()},
             delivered=self.delivered.value,

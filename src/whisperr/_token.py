@@ -29,6 +29,11 @@ class Token:
         claim = self._held.get(None)
         return claim is not None and claim[0] == _thread.get_ident()
 
+    def elsewhere(self) -> bool:
+        """Whether another thread holds it."""
+        claim = self._held.get(None)
+        return claim is not None and claim[0] != _thread.get_ident()
+
     def claim(self) -> Claim:
         """An attempt of the calling thread; takes nothing yet."""
         return (_thread.get_ident(),)

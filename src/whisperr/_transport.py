@@ -76,6 +76,8 @@ class Transport:
         self._exchange = Exchange(owner)
         self._session: requests.Session | None = None
         self._adapters: list[DeadlineAdapter] = []
+        #: By URL: a request to copy, and what the environment says of proxies and certificates.
+        self._prepared: dict[str, tuple[requests.PreparedRequest, Any]] = {}
 
     def post(self, path: str, body: bytes, *, events: int, deadline: float) -> Outcome:
         """Send one request and judge its answer.
@@ -124,15 +126,8 @@ class Transport:
         return session
 
     def _answer(self, session: requests.Session, path: str, body: bytes, events: int) -> Outcome:
-        response = session.post(
-            self._url + path,
-            data=body,
-            headers=self._headers,
-            timeout=max(0.001, self._exchange.deadline - time.monotonic()),
-            allow_redirects=False,  # the key must not travel to another host
-            stream=True,
-            auth=session.auth or _as_it_is,
-        )
+        send = self._send_prepared if self._session_factory is None else self._send_anew
+        response = send(session, self._url + path, body)
         # Not response.headers, from which our adapter takes the Location.
         headers = getattr(response.raw, "headers", response.headers)
         try:
@@ -149,6 +144,37 @@ class Transport:
             location=headers.get("Location"),
             secret=self._headers["X-API-Key"],
         )
+
+    def _send_anew(self, session: requests.Session, url: str, body: bytes) -> requests.Response:
+        """In a session of the user's: its auth and its cookies may change with each request."""
+        return session.post(
+            url,
+            data=body,
+            headers=self._headers,
+            timeout=self._seconds_left(),
+            allow_redirects=False,  # the key must not travel to another host
+            stream=True,
+            auth=session.auth or _as_it_is,
+        )
+
+    def _send_prepared(self, session: requests.Session, url: str, body: bytes) -> requests.Response:
+        """With a copy of a request that is made once: half of requests' work."""
+        prepared = self._prepared.get(url)
+        if prepared is None:
+            plain = requests.Request("POST", url, self._headers, data=b"{}", auth=_as_it_is)
+            template = session.prepare_request(plain)
+            address = template.url or url  # as NO_PROXY has it
+            settings = session.merge_environment_settings(address, {}, True, None, None)
+            prepared = self._prepared[url] = template, settings
+        template, settings = prepared
+        request = template.copy()  # tracing adds headers to what passes Session.send
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        timeout = self._seconds_left()
+        return session.send(request, timeout=timeout, allow_redirects=False, **settings)
+
+    def _seconds_left(self) -> float:
+        return max(0.001, self._exchange.deadline - time.monotonic())
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

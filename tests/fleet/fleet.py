@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from fleet.service import Service
 from fleet.worker import Tracking, Worker
-from whisperr._operation import Operation
 from whisperr._options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleet.simulation import Simulation
-    from whisperr._operation import Kind
     from whisperr._options import OptionArguments
 
 #: Workers that boot and end together.
@@ -32,7 +30,7 @@ class Fleet:
         workers: how many; all boot in this moment.
         seed: draws everything that is drawn.
         rate: operations of a worker in a second, on average.
-        kind: of all operations.
+        body: of all operations.
         options: of the clients, where they are not the defaults.
     """
 
@@ -42,13 +40,13 @@ class Fleet:
         workers: int,
         seed: int,
         rate: float = 1.0,
-        kind: Kind = "event",
+        body: bytes = b"{}",
         options: OptionArguments | None = None,
     ) -> None:
         self.service = Service(simulation)
         self._simulation = simulation
         self._random = Random(seed)
-        self._tracking = Tracking(Operation(kind, b"{}", ""), rate)
+        self._tracking = Tracking((body, 0, 0.0), rate)
         self._options = Options(api_key="wrk_fleet", **(options or {}))
         self._all: list[Worker] = []
         sizes = [min(_HOST, workers - first) for first in range(0, workers, _HOST)]

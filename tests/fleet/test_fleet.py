@@ -19,13 +19,13 @@ from fleet.figures import (
 from fleet.fleet import Fleet
 from fleet.simulation import simulated_time
 from tables import table
+from whisperr._operation import Identify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from fleet.simulation import Simulation
-    from whisperr._operation import Kind
 
 SEED = 1
 #: What a process may send in a second, on average, while it catches up after an outage.
@@ -102,11 +102,11 @@ def test_workers_that_failed_in_one_moment_do_not_come_back_in_one(simulation: S
     assert max(requests[3:]) <= OUTAGE_BOUND * mean
 
 
-@pytest.mark.parametrize("kind", ["event", "identify"])
-def test_a_backlog_of_many_requests_goes_out_at_a_pace(simulation: Simulation, kind: Kind) -> None:
+@pytest.mark.parametrize("body", [b"{}", Identify(b"{}")], ids=["event", "identify"])
+def test_a_backlog_of_many_requests_goes_out_at_a_pace(simulation: Simulation, body: bytes) -> None:
     """An identify takes a request of its own, and so do so many events here."""
-    rate, size = (20, 20) if kind == "event" else (2, 500)
-    worker = Fleet(simulation, 1, SEED, rate=rate, kind=kind, options={"max_batch_size": size})
+    rate, size = (2, 500) if type(body) is Identify else (20, 20)
+    worker = Fleet(simulation, 1, SEED, rate=rate, body=body, options={"max_batch_size": size})
     worker.run(WARM_UP)
     worker.outage(2 * MINUTE)
     requests = worker.run(4 * MINUTE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from whisperr._backoff import Backoff
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from fleet.service import Service
     from fleet.simulation import Simulation
     from whisperr._exit import Ending
-    from whisperr._operation import Operation
     from whisperr._options import Options
     from whisperr._outcome import Outcome
+    from whisperr._queue import Entry
     from whisperr._transport import Transport
 
 _OWNER = Owner()
@@ -56,7 +55,7 @@ class _Reporter(Reporter):
 class Tracking(NamedTuple):
     """What a worker tracks, and how often in a second, on average."""
 
-    operation: Operation
+    operation: Entry
     rate: float
 
 
@@ -140,7 +139,7 @@ class Worker:
             self._draw()
         index = bisect_right(moments, now, self._next)
         if index > self._next:
-            self._queue.append(*repeat(self._operation, index - self._next))
+            self._queue.extend([self._operation] * (index - self._next))
             self._next = index
             self._loop.nudge()
 

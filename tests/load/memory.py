@@ -16,7 +16,7 @@ def main(size: int, first: int, further: int) -> None:
     """Track events of `size` bytes as JSON; print the peaks of memory over its start in bytes."""
     client = Whisperr(request_timeout=1.0, shutdown_timeout=0.1)
     client.track("user", "something_happened", {"text": ""})
-    envelope = len(client._local.get()._queue.entries()[0][0].body)
+    envelope = len(client._local.get()._queue.entries()[0][0])
     client.flush(0.2)  # whatever a first exchange makes is there now
     text = "x" * (size - envelope)
     start = psutil.Process().memory_info().rss

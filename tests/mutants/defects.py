@@ -136,16 +136,16 @@ def edited(defect: Defect, root: Path) -> dict[str, str]:
     return texts
 
 
-_MAKE_STATE = (
-    "        self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)\n"
-)
+_TAKEN = "            value = self._values.setdefault(here, self._spare_or_new())\n"
 _REGISTER = """\
         if not options.disabled:
             _exit.register()
             _wiring.connect()
 """
 _NEW_ID = "        return os.getrandom(16).hex()  # keeps the GIL, which os.urandom gives up\n"
-_APPEND = "        entries.extend(map(_entry, numbered))\n"
+_APPEND = """\
+        entries.extend(zip((body,), self._numbers[type(body)], (self._mark,)))  # noqa: B905
+"""
 _TAKE = """\
         with suppress(IndexError):  # an append that overflowed took some first
             batch.extend(map(deque.popleft, repeat(self._entries, wanted)))
@@ -170,12 +170,12 @@ import threading
 from collections import deque
 """,
             ),
-            ("_queue.py", '"_entries", "_look_at",', '"_entries", "_lock", "_look_at",'),
+            ("_queue.py", '        "_look_at",\n', '        "_look_at",\n        "_lock",\n'),
             (
                 "_queue.py",
-                "        self._batch: list[_Entry] = []\n",
+                "        self._batch: list[Entry] = []\n",
                 """\
-        self._batch: list[_Entry] = []
+        self._batch: list[Entry] = []
         self._lock = threading.Lock()
 """,
             ),
@@ -206,28 +206,28 @@ import time
             (
                 "_waiter.py",
                 """\
-        self._lock = _thread.allocate_lock()
-        self._lock.acquire()
+            new = _thread.allocate_lock()
+            new.acquire()
 """,
-                "        self._lock = threading.Event()\n",
+                "            new = threading.Event()\n",
             ),
             (
                 "_waiter.py",
                 """\
-        if self._lock.locked():
+        if lock.locked():
             try:
-                self._lock.release()
+                lock.release()
             except (RuntimeError, ValueError):
                 return  # another thread was faster (gevent's lock raises ValueError)
 """,
-                "        self._lock.set()\n",
+                "        lock.set()\n",
             ),
             (
                 "_waiter.py",
-                "            self._lock.acquire(True, min(seconds, _LONGEST_WAIT))\n",
+                "            self._lock().acquire(True, min(seconds, _LONGEST_WAIT))\n",
                 """\
-            self._lock.wait(min(seconds, _LONGEST_WAIT))
-            self._lock.clear()
+            self._lock().wait(min(seconds, _LONGEST_WAIT))
+            self._lock().clear()
 """,
             ),
         ),
@@ -257,23 +257,26 @@ import time
         (
             (
                 "_operation.py",
-                """\
-    body: bytes
-    event_type: str
-""",
-                """\
-    fields: dict[str, Any]
-    event_type: str
-
-    @property
-    def body(self) -> bytes:
-        return encode(self.fields)
-""",
+                "                return self._event(\n                    external_user_id,",
+                "                return partial(  # type: ignore[return-value]\n"
+                "                    self._event, external_user_id,",
             ),
             (
                 "_operation.py",
-                "    return Operation(kind, body, name)\n",
-                "    return Operation(kind, fields, name)\n",
+                "import threading\n",
+                "import threading\nfrom functools import partial\n",
+            ),
+            ("_queue.py", "before + len(body)", "before + 300"),
+            ("_queue.py", "self._numbers[type(body)]", "self._numbers[bytes]"),
+            (
+                "_queue.py",
+                "        self._give_back(len(batch) - _fitting",
+                """\
+        batch[:] = [
+            (body() if callable(body) else body, *rest)  # type: ignore[misc]
+            for body, *rest in batch
+        ]
+        self._give_back(len(batch) - _fitting""",
             ),
         ),
         (
@@ -565,23 +568,46 @@ _locals: list[ProcessLocal[object]] = []
         (6,),
         (
             (
-                "_client.py",
-                _MAKE_STATE,
-                """\
-        latest: list[ProcessState] = []
-
-        def make() -> ProcessState:
-            state = ProcessState(options, handover)
-            if latest:  # nothing that was queued before the fork gets lost
-                state._queue._entries.extend(latest.pop()._queue._entries)
-            latest.append(state)
-            return state
-
-        self._local = ProcessLocal(make, _begin)
+                "_fork.py",
+                _TAKEN,
+                _TAKEN
+                + """\
+            if current is not None:  # nothing that was queued before the fork gets lost
+                value._queue._entries.extend(current[1]._queue._entries)
 """,
             ),
         ),
         (EXACTLY_ONCE + "[os_fork-http]",),
+    ),
+    Defect(
+        "a spare state has its locks before gevent patches their class",
+        (1, 5),
+        (
+            (
+                "_waiter.py",
+                "        self._locks: dict[None, _thread.LockType] = {}\n",
+                """\
+        self._locks: dict[None, _thread.LockType] = {}
+        self._lock()
+""",
+            ),
+        ),
+        (THREADS + "test_under_gevent_a_sender_that_waits_stops_no_other_greenlet",),
+    ),
+    Defect(
+        "the spare that children take is the state that their parent uses",
+        (6,),
+        (
+            (
+                "_fork.py",
+                "            return self._spares.pop()\n",
+                "            return self._spares[0]\n",
+            ),
+        ),
+        (
+            EXACTLY_ONCE + "[os_fork-http]",
+            "tests/test_fork.py::test_threads_that_race_on_first_use_get_the_same_value",
+        ),
     ),
     Defect(
         "the child of a signal handler settles its parent's batch",
@@ -760,10 +786,10 @@ _sessions: dict[str, requests.Session] = {}
         (
             (
                 "_client.py",
-                "import asyncio\n",
+                "import contextlib\n",
                 """\
-import asyncio
 import atexit
+import contextlib
 """,
             ),
             (
@@ -1329,12 +1355,12 @@ import weakref
             (
                 "_fork.py",
                 """\
-            value = self._values.setdefault(here, self._make())
-        self._adopt(value)  # also when someone's exception interrupted the call that made it
+            value = self._values.setdefault(here, self._spare_or_new())
+        self._adopt(value, here)  # also when someone's exception interrupted the call that made it
 """,
                 """\
-            value = self._values.setdefault(here, self._make())
-            self._adopt(value)
+            value = self._values.setdefault(here, self._spare_or_new())
+            self._adopt(value, here)
 """,
             ),
         ),
@@ -1562,14 +1588,10 @@ import weakref
             (
                 "_queue.py",
                 """\
-        if operation.kind == "identify" or (size > max_bytes and index):
-            return index
+    events = kinds.index(Identify) if Identify in kinds else len(kinds)
 """,
                 """\
-        if operation.kind == "identify":
-            continue
-        if size > max_bytes and index:
-            return index
+    events = 1 if kinds[:1] == [Identify] else len(kinds)
 """,
             ),
         ),
@@ -1597,7 +1619,7 @@ import weakref
         (
             (
                 "_stats.py",
-                "            called=self.called.value,\n",
+                "            called=self.calls,\n",
                 """\
             called=self.accepted.value
             + sum(counter.value for counter in self.refused.values()),
@@ -1886,7 +1908,7 @@ import weakref
             ),
             (
                 "_delivery.py",
-                "sum(len(operation.body) for operation in batch) // 2",
+                "sum(map(len, batch.bodies)) // 2",
                 "self._max_bytes",
             ),
         ),
@@ -1937,7 +1959,7 @@ import weakref
         (
             (
                 "_queue.py",
-                "        if len(entries) > self._max_size or self._bytes > self._look_at:\n",
+                "        if len(entries) > self._max_size or after > self._look_at:\n",
                 "        if len(entries) > self._max_size:\n",
             ),
         ),
@@ -1975,21 +1997,6 @@ import weakref
         ("tests/test_handover.py::test_an_exit_waits_until_the_last_settlement_is_noted",),
     ),
     # --- Load -----------------------------------------------------------------------------
-    Defect(
-        "a queued event keeps the block of memory that orjson wrote it into",
-        (14,),
-        (
-            (
-                "_encoding.py",
-                "        return bytes(memoryview(orjson.dumps(value)))\n",
-                "        return orjson.dumps(value)\n",
-            ),
-        ),
-        (
-            LOAD + "test_memory.py::"
-            "test_memory_stays_flat_however_much_is_tracked_for_a_dead_service[refusing]",
-        ),
-    ),
     Defect(
         "new operations cut a back-off short",
         (12,),

@@ -53,8 +53,8 @@ class Blocking:
 
 
 def main() -> None:
-    expected = "_encode_with_json" if sys.argv[1] == "without_orjson" else "_encode_with_orjson"
-    assert whisperr._encoding._encode_plain.__name__ == expected
+    expected = "text_by_json" if sys.argv[1] == "without_orjson" else "_text_by_orjson"
+    assert whisperr._encoding._plain_text.__name__ == expected
     client = lab.client(flush_at=10)
     rows = itertools.cycle(table("values.md", "Poison"))
     shared: dict[Any, Any] = {"always": 1}
