@@ -27,6 +27,8 @@ EVENTS ?= 1000000
 EXAMPLES ?= 2000
 # Processes of the fleet that `make fleet` simulates; SEED=n draws another one.
 WORKERS ?= 10000
+# How often `make bench` measures everything.
+ROUNDS ?= 5
 # Schedules of `make faults` that run at a time: each waits most of its time.
 SCHEDULES ?= 6
 # What is written anew: `make mutants` and `make hosts` docs/proof.md, docs/hosts.md; `make fleet` docs.
@@ -38,7 +40,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture faults model load soak fleet hosts mutants clean
+.PHONY: test lint demo conformance forks torture faults model load soak fleet bench hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -106,6 +108,11 @@ fleet: $(STAMP)
 faults: $(STAMP)
 	WHISPERR_FAULT_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(SCHEDULES) -q -rP --dist worksteal tests/faults $(ARGS)
+
+# Ours beside comparable SDKs, each in an environment of its own; see docs/performance.md.
+bench: $(STAMP)
+	PYTHONPATH=tests:$$PYTHONPATH $(BIN)/python -m bench --rounds $(ROUNDS) \
+	  $(if $(WRITE),--write $(WRITE)) $(ARGS)
 
 mutants: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python tests/mutants/run.py --jobs $(MUTANTS) $(if $(WRITE),--write $(WRITE)) $(ARGS)
