@@ -17,7 +17,7 @@ import psutil
 from hosts.endings import serve_until_all_ended
 from hosts.laboratory import HOST
 from hosts.row import KILLED, NORMAL, RECYCLE, RELOAD, STOP, End, Ending, Row
-from hosts.uwsgi_status import is_idle, wait_until_idle, workers_of
+from hosts.uwsgi_status import blocking_threads, is_idle, wait_until_idle, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 THREADLESS = "2.0.26"
 THREADLESS_VERSIONS = ("3.11",)
 _WORKERS = 2
+_THREADS = 4
 _BOOT = 30
 _OPERATIONS = 50
 #: More requests than a worker has before the ending that is to recycle it.
@@ -202,6 +203,10 @@ class UwsgiRow(Row):
         """Start it and wait until all workers have started."""
         self.launch(lab, "--master", "--stats", "stats", "-p", str(_WORKERS))
         lab.wait_until(lab.answers)
+        self.wait_until_ready(lab)
+
+    def wait_until_ready(self, lab: Laboratory) -> None:
+        """Until a signal ends every worker as it ends one that has served for long."""
         wait_until_idle(lab)
 
     def launch(self, lab: Laboratory, *options: str) -> None:
@@ -223,24 +228,37 @@ class UwsgiRow(Row):
     def stop(self, lab: Laboratory) -> None:
         """Once it hears signals: after a reload it is a new program."""
         lab.wait_until(lambda: lab.exchange("/ready", 2.0)[0] == 200)
-        wait_until_idle(lab)
+        self.wait_until_ready(lab)
         lab.signal(signal.SIGINT)
 
 
 class GeventRow(UwsgiRow):
     """A worker that has not begun to serve runs no hook in a loop of gevent's."""
 
-    def stop(self, lab: Laboratory) -> None:
-        """Once each worker has answered."""
+    def wait_until_ready(self, lab: Laboratory) -> None:
+        """Until each worker has answered."""
 
         def all_have_answered() -> bool:
             lab.request_all("/ready", 4)
             workers = workers_of(lab)
             return bool(workers) and all(worker["delta_requests"] for worker in workers)
 
-        lab.wait_until(lambda: lab.exchange("/ready", 2.0)[0] == 200)
         lab.wait_until(all_have_answered)
-        super().stop(lab)
+        super().wait_until_ready(lab)
+
+
+class ThreadedRow(UwsgiRow):
+    """A worker's thread that has just begun may get the signal that is meant for its first one.
+
+    Then it ends the interpreter in the wrong thread, which waits for the first for ever: with
+    and without a client, until uWSGI kills the worker after 60 seconds.
+    """
+
+    def wait_until_ready(self, lab: Laboratory) -> None:
+        """Until every thread of uWSGI's but the first blocks signals."""
+        super().wait_until_ready(lab)
+        pids = [worker["pid"] for worker in workers_of(lab)]
+        lab.wait_until(lambda: all(blocking_threads(pid) >= _THREADS - 1 for pid in pids))
 
 
 class MasterlessRow(UwsgiRow):
@@ -313,6 +331,7 @@ _MASTERLESS = {
     RELOAD: _NO_MASTER,
     KILLED: _NO_MASTER,
 }
+_THREADED = Mode("threads", ("--threads", str(_THREADS)))
 MODES = [
     Mode("", endings=_BOTH_STATES, usual=(STOP, "queued")),
     Mode("lazy-apps", ("--lazy-apps",), boot=0),
@@ -322,7 +341,7 @@ MODES = [
         ("--py-call-osafterfork",),
         versions=("3.10", "3.11", "3.12"),
     ),
-    Mode("threads", ("--threads", "4")),
+    _THREADED,
     Mode("skip-atexit-teardown", ("--skip-atexit-teardown",)),
     Mode(
         "skip-atexit",
@@ -397,7 +416,7 @@ _SPOOLER_DELIVERING = replace(
     },
 )
 ROWS: list[Row] = [
-    *map(UwsgiRow, MODES),
+    *(ThreadedRow(mode) if mode is _THREADED else UwsgiRow(mode) for mode in MODES),
     *map(GeventRow, GEVENT_MODES),
     MasterlessRow(_MASTERLESS_ONE, 1),
     MasterlessRow(_MASTERLESS_TWO, 2),

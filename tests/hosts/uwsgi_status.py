@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hosts.laboratory import has_ended
 
 if TYPE_CHECKING:
     from hosts.laboratory import Laboratory
+
+_BLOCKED = re.compile(r"^SigBlk:\s*(\w+)", re.MULTILINE).search
 
 
 def workers_of(lab: Laboratory) -> list[dict[str, Any]]:
@@ -40,3 +45,13 @@ def is_idle(worker: dict[str, Any]) -> bool:
     """Whether it has started, and answers nobody: while it starts it is deaf to signals."""
     started = worker["accepting"] and not has_ended(worker["pid"])
     return bool(started) and worker["status"] == "idle"
+
+
+def blocking_threads(pid: int) -> int:
+    """How many threads of a process block SIGINT."""
+    count = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            blocked = _BLOCKED(status.read_text())
+            count += bool(blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1)
+    return count
