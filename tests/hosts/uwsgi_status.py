@@ -15,6 +15,7 @@ from hosts.laboratory import has_ended
 if TYPE_CHECKING:
     from hosts.laboratory import Laboratory
 
+_ASLEEP = re.compile(r"^State:\s*S", re.MULTILINE).search
 _BLOCKED = re.compile(r"^SigBlk:\s*(\w+)", re.MULTILINE).search
 
 
@@ -48,10 +49,12 @@ def is_idle(worker: dict[str, Any]) -> bool:
 
 
 def blocking_threads(pid: int) -> int:
-    """How many threads of a process block SIGINT."""
+    """How many threads of a process sleep and block SIGINT; each does at its birth, awake."""
     count = 0
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            blocked = _BLOCKED(status.read_text())
-            count += bool(blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1)
+            text = status.read_text()
+            blocked = _BLOCKED(text)
+            deaf = blocked is not None and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1
+            count += bool(deaf and _ASLEEP(text))
     return count
