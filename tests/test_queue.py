@@ -141,6 +141,24 @@ def test_a_queue_of_too_many_bytes_drops_the_oldest() -> None:
     assert_balanced(queue, counters)
 
 
+def test_an_operation_as_large_as_the_ceiling_is_kept() -> None:
+    """Small operations share the number of bytes before them; a large one has its own."""
+    most = 256 * 1024
+    queue, counters = filled(*[event(size=50)] * 3, max_bytes=most)
+    queue.settle(len(queue.take(3)), counters.delivered)
+    queue.append(event(size=most))
+    assert accounts(queue, counters) == (4, 3, 0, 1, 0)
+
+
+def test_the_ceiling_holds_and_little_is_dropped_before_it() -> None:
+    most, size = 256 * 1024, 50
+    queue, _ = filled(max_size=10**9, max_bytes=most)
+    for _turn in range(20_000):
+        queue.append(event(size=size))
+        assert len(queue) * size <= most
+    assert len(queue) * size >= most - most // 1024 - size
+
+
 def test_bytes_that_have_left_the_queue_count_no_more() -> None:
     queue, counters = filled(max_bytes=100)
     for _ in range(50):

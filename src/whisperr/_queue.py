@@ -124,10 +124,11 @@ class OperationQueue:
         # Where threads meet here one's bytes may be forgotten. Only the difference between
         # entries is looked at, so that is over as soon as these have left the queue.
         self._bytes = after = before + len(body)
-        if after - self._mark > self._grain:
-            self._mark = before
-        # The body comes first, see Counter.advance.
-        entries.extend(zip((body,), self._numbers[type(body)], (self._mark,)))  # noqa: B905
+        mark = self._mark
+        if after - mark > self._grain:
+            self._mark = mark = before
+        # The body comes first, see Counter.advance; the numbers have no end.
+        entries.extend(zip((body,), self._numbers[type(body)], (mark,)))  # noqa: B905
         if len(entries) > self._max_size or after > self._look_at:
             self._drop_oldest()
 

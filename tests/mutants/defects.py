@@ -144,7 +144,7 @@ _REGISTER = """\
 """
 _NEW_ID = "        return os.getrandom(16).hex()  # keeps the GIL, which os.urandom gives up\n"
 _APPEND = """\
-        entries.extend(zip((body,), self._numbers[type(body)], (self._mark,)))  # noqa: B905
+        entries.extend(zip((body,), self._numbers[type(body)], (mark,)))  # noqa: B905
 """
 _TAKE = """\
         with suppress(IndexError):  # an append that overflowed took some first
@@ -1967,6 +1967,18 @@ import weakref
             QUEUE + "test_a_queue_of_too_many_bytes_drops_the_oldest",
             LOAD + "test_memory.py::test_large_events_stay_within_the_byte_ceiling[refusing]",
         ),
+    ),
+    Defect(
+        "an operation as large as the ceiling shares the bytes before it with a smaller one",
+        (14,),
+        (
+            (
+                "_queue.py",
+                "        if after - mark > self._grain:\n",
+                "        if before - mark > self._grain:\n",
+            ),
+        ),
+        (QUEUE + "test_an_operation_as_large_as_the_ceiling_is_kept",),
     ),
     Defect(
         "bytes that have left the queue count for ever",
