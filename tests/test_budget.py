@@ -40,7 +40,10 @@ def client(server: LocalServer, api_key: str) -> Iterator[Whisperr]:
 
 
 def counted(client: Whisperr) -> Counter[str]:
-    """What the calls of `CALLS` events enter, by name; "python" for functions of Python's."""
+    """What the calls of `CALLS` events enter, by name; "python" for functions of Python's.
+
+    A method of a built-in type is named with it, such as "lock.release".
+    """
     entered: Counter[str] = Counter()
 
     def count(_frame: object, event: str, function: Any) -> None:
@@ -64,7 +67,7 @@ def test_a_call_asks_the_kernel_for_the_pid_and_for_an_id_and_for_nothing_else(
     entered = counted(client)
     assert entered["getpid"] == entered["getrandom"] == CALLS
     system = {"acquire", "release", "open", "write", "read", "send", "sendall", "urandom", "sleep"}
-    assert not system & entered.keys()
+    assert not {name for name in entered if name.rpartition(".")[2] in system}
     assert not {name for name in entered if "lock" in name.lower()}
 
 
@@ -98,7 +101,7 @@ def test_a_queued_event_is_a_few_blocks_of_memory(client: Whisperr) -> None:
 def test_a_call_wakes_nobody_before_there_is_enough_to_deliver(client: Whisperr) -> None:
     threads = threading.active_count()
     entered = counted(client)
-    assert "release" not in entered
+    assert not {name for name in entered if name.endswith("release")}
     assert threading.active_count() == threads
     assert client.stats().queued == CALLS
 

@@ -28,7 +28,7 @@ FORKS = max(50, int(os.environ.get("WHISPERR_FORKS", "50")))
 #: Dead references stay until the next pruning.
 MOST_KNOWN = 64
 #: Bytes. Pages that are in use in part come and go; the interpreter's blocks are exact.
-MOST_GROWTH = 3 * 1024 * 1024
+MOST_GROWTH = 1024 * 1024
 
 
 def test_ten_thousand_clients_that_were_never_used_leave_nothing(
@@ -131,9 +131,10 @@ def test_the_fork_hook_costs_less_than_a_microsecond(
 
 
 def _assert_nothing_grew(result: Result, blocks: int) -> None:
-    """Between the second round, the first is for warming up, and the last."""
+    """Between a round in the middle, those before are for warming up, and the last."""
     assert result.status == 0, result.output
-    _, before, *_, after = result.lines("figures")
+    rounds = result.lines("figures")
+    before, after = rounds[(len(rounds) - 1) // 2], rounds[-1]
     assert after["counts"] == before["counts"]
     assert after["counts"]["threads"] == 1
     assert after["counts"]["clients"] == after["counts"]["states"] == 0

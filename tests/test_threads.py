@@ -28,7 +28,6 @@ def test_under_gevent_it_does_not_matter_who_tracks_first(
 def test_under_gevent_a_sender_that_waits_stops_no_other_greenlet(
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("gevent")
     result = run_script(server, api_key, tmp_path, "threads_gevent.py", "hub_stays_free")
     result.assert_exactly_once(1)
 
@@ -36,6 +35,5 @@ def test_under_gevent_a_sender_that_waits_stops_no_other_greenlet(
 def test_an_idle_thread_of_gevents_pool_leaves_no_connection(
     server: LocalServer, api_key: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("gevent")
     result = run_script(server, api_key, tmp_path, "threads_gevent.py", "pool_ends_idle")
     result.assert_exactly_once(2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.arrivals import take
 from bench.peers import OURS, PEERS, Peer, install, versions
-from bench.plan import ROWS
+from bench.plan import ROWS, tracked
 from bench.report import TABLES, write
 
 if TYPE_CHECKING:
@@ -33,19 +33,21 @@ def main() -> int:
         runs = [
             run(peer, *what, url, arguments.environments)
             for _ in range(arguments.rounds)
-            for what in dict.fromkeys((row.measure, row.arguments, row.tracked) for row in ROWS)
+            for what in dict.fromkeys((row.measure, row.arguments) for row in ROWS)
             if not arguments.measure or what[0] in arguments.measure
             for peer in peers  # interleaved, so that what the machine does meets all
         ]
-        parts = [
-            _parts(url, arguments.environments) for _ in range(arguments.rounds) if OURS in peers
+        steps = [
+            parts(OURS, url, arguments.environments)
+            for _ in range(arguments.rounds)
+            if OURS in peers
         ]
     result = {
         "python": sys.version.split()[0],
         "rounds": arguments.rounds,
         "versions": {peer.name: versions(peer, arguments.environments) for peer in peers},
         "runs": runs,
-        "parts": parts,
+        "parts": steps,
     }
     print(*(make(result) for make in TABLES.values()), sep="\n\n")
     if arguments.write:
@@ -53,9 +55,7 @@ def main() -> int:
     return 0
 
 
-def run(
-    peer: Peer, measure: str, given: tuple[str, ...], tracked: int, url: str, folder: Path
-) -> dict[str, Any]:
+def run(peer: Peer, measure: str, given: tuple[str, ...], url: str, folder: Path) -> dict[str, Any]:
     """One measure of one peer, in a process of its own, with what the server saw of it."""
     command = [str(peer.python(folder)), "-E", str(_MEASURES), measure, peer.client, url, *given]
     print(peer.name, measure, *given, file=sys.stderr, flush=True)
@@ -67,7 +67,10 @@ def run(
     if done.returncode or not done.stdout:
         problem, figures = done.stderr.strip().split("\n")[-1], {}
     else:
-        problem, figures = arrivals.problem(tracked), json.loads(done.stdout.split("\n")[-2])
+        problem, figures = (
+            arrivals.problem(tracked(measure, given)),
+            json.loads(done.stdout.split("\n")[-2]),
+        )
     if measure == "fork" and figures:
         figures["above"] = figures["first"] - figures["bare"]
         figures["larger"] = figures["fork"] - figures["bare"]
@@ -80,8 +83,9 @@ def run(
     }
 
 
-def _parts(url: str, folder: Path) -> dict[str, dict[str, float]]:
-    command = [str(OURS.python(folder)), "-E", str(_PARTS), url]
+def parts(peer: Peer, url: str, folder: Path) -> dict[str, dict[str, float]]:
+    """The steps of ours, one table for each name."""
+    command = [str(peer.python(folder)), "-E", str(_PARTS), url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST, check=True)
     take(url)
     return dict(json.loads(done.stdout))

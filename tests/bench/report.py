@@ -51,7 +51,8 @@ def table(result: dict[str, Any]) -> str:
         if any(cells):
             lines.append([row.title, *cells])
     rows = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([*rows, *_problems(result)])
+    where = f"{result['rounds']} rounds on Python {result['python']}."
+    return "\n".join([*rows, "", where, *_problems(result)])
 
 
 def goals_table(result: dict[str, Any]) -> str:
@@ -111,7 +112,7 @@ def _cell(result: dict[str, Any], row: Row, peer: str) -> str:
     spread = f"{min(found):{row.form}} to {max(found):{row.form}}"
     cell = f"**{median(found):{row.form}}** ({spread})"
     base = figures(result, row, INCUMBENT.name)
-    if base and median(base):
+    if base and median(base) > 0 < median(found):
         cell += f" x{median(found) / median(base):.2f}"
     return cell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import urllib.request
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.__main__ import capture, run
+from bench.__main__ import capture, parts, run
 from bench.arrivals import take
 from bench.peers import INCUMBENT, OURS, Peer
 from bench.plan import ROWS
-from bench.report import figures, goals_table, table
+from bench.report import figures, goals_table, table, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it measures on Linux")
 
 HERE = Path(sys.prefix)
+DOCS = Path(__file__).parents[2] / "docs"
 #: In the environment that runs the tests.
 CLIENTS = [Peer(HERE.name, client, ()) for client in ("whisperr", "limit")]
 
@@ -39,23 +41,23 @@ def post(url: str, *ids: str) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda peer: peer.client)
 @pytest.mark.parametrize(
-    ("measure", "given", "tracked", "figure"),
+    ("measure", "given", "figure"),
     [
-        ("calls", ("400", "4", "large"), 400, "call"),
-        ("delivery", ("1200", "1", "small"), 1200, "cpu"),
-        ("tail", ("400", "sending"), 400, "p999"),
-        ("tail", ("400", "busy"), 400, "p999"),
-        ("memory", ("2000",), 2000, "bytes"),
-        ("imports", (), 0, "seconds"),
-        ("hook", ("2",), 0, "hook"),
-        ("fork", ("3",), 0, "above"),
+        ("calls", ("400", "4", "large"), "call"),
+        ("delivery", ("1200", "1", "small"), "cpu"),
+        ("tail", ("400", "sending"), "p999"),
+        ("tail", ("400", "busy"), "p999"),
+        ("memory", ("2000",), "bytes"),
+        ("imports", (), "seconds"),
+        ("hook", ("2",), "hook"),
+        ("fork", ("3",), "above"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_a_measure_gives_its_figure_and_everything_arrived_once(
-    url: str, client: Peer, measure: str, given: tuple[str, ...], tracked: int, figure: str
+    url: str, client: Peer, measure: str, given: tuple[str, ...], figure: str
 ) -> None:
-    result = run(client, measure, given, tracked, url, HERE.parent)
+    result = run(client, measure, given, url, HERE.parent)
     assert result["problem"] == ""
     assert figure in result["figures"]
     if measure == "delivery":
@@ -75,9 +77,9 @@ def test_every_row_is_a_measure_and_the_table_has_its_medians() -> None:
         for row in ROWS
         for figure in (1.0, 3.0, 2.0)
     ]
-    result = {"runs": runs}
+    result = {"runs": runs, "rounds": 3, "python": "3"}
     lines = table(result).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == [row.title for row in ROWS]
+    assert [line.split("|")[1].strip() for line in lines[2:-2]] == [row.title for row in ROWS]
     assert figures(result, ROWS[0], OURS.name) == [1e6, 3e6, 2e6]
     assert "**2000000.00** (1000000.00 to 3000000.00)" in lines[2]
 
@@ -97,6 +99,23 @@ def test_a_goal_is_reached_or_not_by_the_medians() -> None:
     assert verdict([1.0, 3.0, 9.0]) == "no"
 
 
+def test_the_steps_of_a_call_add_up_to_it_and_a_child_s_are_found(url: str) -> None:
+    seconds, faults, call = parts(CLIENTS[0], url, HERE.parent).values()
+    *steps, whole = call.values()
+    assert sum(steps) == pytest.approx(whole)
+    assert seconds.keys() == faults.keys()
+    assert faults["the state of the process"] > faults["the third call"]
+
+
+def test_the_page_has_what_the_runs_say(tmp_path: Path) -> None:
+    page = (DOCS / "performance.md").read_text()
+    (tmp_path / "performance.md").write_text(page)
+    write(tmp_path, json.loads((DOCS / "performance.json").read_text()))
+    assert (tmp_path / "performance.md").read_text() == page
+    # Not the chart: its bytes are another release of matplotlib's others.
+    assert (tmp_path / "performance.json").read_text() == (DOCS / "performance.json").read_text()
+
+
 def test_what_arrived_twice_or_changed_or_not_at_all_is_a_problem(url: str) -> None:
     take(url)
     post(url, "ev0000001.", "ev0000002.")
@@ -113,6 +132,6 @@ def test_what_arrived_twice_or_changed_or_not_at_all_is_a_problem(url: str) -> N
 
 def test_a_peer_that_fails_is_a_problem_with_its_last_words(url: str) -> None:
     broken = Peer(HERE.name, "nobody", ())
-    result = run(broken, "calls", ("10", "1", "small"), 10, url, HERE.parent)
+    result = run(broken, "calls", ("10", "1", "small"), url, HERE.parent)
     assert "KeyError" in result["problem"]
     assert result["figures"].keys() == {"requests", "connections", "wire"}
