@@ -191,6 +191,8 @@ def test_before_send_changes_and_discards(
         "too_large": 0,
         "before_send": 1,
         "discarded": 1,
+        "user_unresolved": 0,
+        "rolled_back": 0,
         "master": 0,
     }
 

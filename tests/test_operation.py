@@ -670,6 +670,8 @@ def hashless() -> dict[Any, Any]:
         lambda fields: {**fields, "external_user_id": ""},
         lambda fields: {**fields, "event_type": "Not Snake"},
         lambda fields: {**fields, "occurred_at": "yesterday"},
+        lambda fields: {**fields, "occurred_at": "2026-13-14T12:00:00.000Z"},
+        lambda fields: {**fields, "occurred_at": "２０２６-06-14T12:00:00.000Z"},  # noqa: RUF001
         lambda fields: {**fields, "occurred_at": datetime(2026, 6, 14, tzinfo=UTC)},
         lambda fields: {**fields, "properties": None},
         lambda fields: {**fields, "properties": []},
@@ -739,3 +741,23 @@ def test_what_ends_the_program_passes_through_before_send() -> None:
     for _ in range(2):
         with pytest.raises(SystemExit):
             event(encoder)
+
+
+def test_text_of_a_subclass_is_sent_as_its_text() -> None:
+    """An Enum of strings may have another value than its text; JSON takes the value."""
+
+    class Odd(str, Enum):
+        EMAIL = "email"
+        FCM = "fcm"
+
+        def __new__(cls, text: str) -> Odd:
+            made = str.__new__(cls, text)
+            made._value_ = len(text)
+            return made
+
+    push = {"type": "push", "address": "token", "kind": Odd.FCM}
+    fields = sent(
+        identify(preferred_channel=Odd.EMAIL, anonymous_id=Odd.EMAIL, channels=[push]),
+    )
+    assert fields["preferred_channel"] == fields["anonymous_id"] == "email"
+    assert fields["channels"][0]["kind"] == "fcm"

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from whisperr import WhisperrError
 
-REPORTED: tuple[Reason, ...] = ("invalid", "closed", "too_large", "before_send")
+REPORTED: tuple[Reason, ...] = (
+    "invalid",
+    "closed",
+    "too_large",
+    "before_send",
+    "user_unresolved",
+)
 
 
 class Made:
@@ -49,7 +55,8 @@ class Made:
 
 
 def test_the_reasons_of_this_test_are_all_but_those_that_a_process_does_not_report() -> None:
-    assert {*REPORTED, "discarded", "master"} == set(get_args(Reason)) == set(REFUSAL_REASONS)
+    others = {"discarded", "rolled_back", "master"}
+    assert {*REPORTED, *others} == set(get_args(Reason)) == set(REFUSAL_REASONS)
 
 
 def test_nothing_is_pending_at_first() -> None:
@@ -83,13 +90,35 @@ def test_what_was_reported_is_not_reported_again() -> None:
     assert [error.count for error in made.errors] == [1, 2]
 
 
-def test_what_the_caller_asked_for_is_counted_and_not_reported() -> None:
+@pytest.mark.parametrize("reason", ["discarded", "rolled_back"])
+def test_what_the_caller_asked_for_is_counted_and_not_reported(reason: Reason) -> None:
     made = Made()
-    made.refuse("discarded", 5)
+    made.refuse(reason, 5)
     assert not made.reporter.pending
     made.reporter.report_pending()
     assert made.errors == []
-    assert made.counters.refused["discarded"].value == made.counters.calls == 5
+    assert made.counters.refused[reason].value == made.counters.calls == 5
+
+
+def test_calls_for_an_anonymous_user_are_a_line_of_debug_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = Made(debug=True)
+    for _ in range(3):
+        made.reporter.mention_anonymous()
+    assert made.reporter.pending
+    made.reporter.report_pending()
+    assert not made.reporter.pending
+    assert made.errors == []
+    assert made.counters.calls == 0
+    line = "whisperr: 3 calls were for an anonymous user: nothing is sent for them.\n"
+    assert capsys.readouterr().err == line
+
+
+def test_without_debug_calls_for_an_anonymous_user_are_nothing() -> None:
+    made = Made()
+    made.reporter.mention_anonymous()
+    assert not made.reporter.pending
 
 
 def test_calls_after_the_shutdown_are_reported_once() -> None:

@@ -3,8 +3,9 @@
 from ._client import Whisperr, after_fork, before_exit, flush_all
 from ._result import FlushResult
 from ._stats import ProcessInfo, Stats
+from ._verbs import Draft
 from ._version import VERSION
-from .billing import BillingEvent
+from .billing import BillingEvent, BillingProperties
 from .channel import Channel
 from .errors import WhisperrError
 
@@ -12,7 +13,9 @@ __version__ = VERSION
 
 __all__ = [
     "BillingEvent",
+    "BillingProperties",
     "Channel",
+    "Draft",
     "FlushResult",
     "ProcessInfo",
     "Stats",

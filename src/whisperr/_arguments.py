@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from ._encoding import dict_items
+from .billing import BillingProperties
 from .channel import Channel
 
 _SNAKE_CASE = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*").fullmatch
@@ -14,7 +16,7 @@ EVENT_FIELDS = ("external_user_id", "event_type", "occurred_at", "properties", "
 _IDENTIFY_FIELDS = frozenset(
     {"external_user_id", "traits", "preferred_channel", "channels", "anonymous_id"}
 )
-is_timestamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").fullmatch
+is_timestamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
 CHANNEL_NAMES = ("email", "sms", "push")
 _PUSH_VALUES = {
     "kind": ("fcm", "apns", "expo", "onesignal_sub"),
@@ -34,9 +36,16 @@ def event_values(fields: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
     if len(fields) != len(EVENT_FIELDS) or not fields.keys() <= set(EVENT_FIELDS):
         raise Invalid("An event has the fields " + ", ".join(sorted(EVENT_FIELDS)) + ".")
     user, name, occurred_at, properties, context = map(fields.__getitem__, EVENT_FIELDS)
-    if not is_a(occurred_at, str) or not is_timestamp(occurred_at):
-        raise Invalid("occurred_at must look like 2026-06-14T12:00:00.000Z.")
+    if not is_a(occurred_at, str) or not _names_a_time(occurred_at):
+        raise Invalid("occurred_at must be a time that looks like 2026-06-14T12:00:00.000Z.")
     return user, name, str.__str__(occurred_at), properties, context
+
+
+def _names_a_time(text: str) -> bool:
+    try:
+        return bool(is_timestamp(text)) and bool(datetime.fromisoformat(str.__str__(text)[:-1]))
+    except ValueError:  # such as a thirteenth month
+        return False
 
 
 def event_type_text(value: Any) -> str:
@@ -46,18 +55,30 @@ def event_type_text(value: Any) -> str:
     return str.__str__(value)
 
 
+def check_properties(properties: Any) -> None:
+    """Raise Invalid unless it is a dict, and, where it is for billing, one by its rules."""
+    items_of("properties", properties)
+    problem = properties.problem if is_a(properties, BillingProperties) else None
+    if problem:
+        raise Invalid(problem)
+
+
 def check_identify(fields: dict[str, Any]) -> None:
     if not fields.keys() <= _IDENTIFY_FIELDS:
         raise Invalid("An identify has the fields " + ", ".join(sorted(_IDENTIFY_FIELDS)) + ".")
     fields["external_user_id"] = identifier_text("external_user_id", fields.get("external_user_id"))
     if "traits" in fields and not items_of("traits", fields["traits"]):
         del fields["traits"]
-    if "preferred_channel" in fields and not _is_one_of(fields["preferred_channel"], CHANNEL_NAMES):
-        raise Invalid("preferred_channel must be email, sms or push.")
+    if "preferred_channel" in fields:
+        if not _is_one_of(fields["preferred_channel"], CHANNEL_NAMES):
+            raise Invalid("preferred_channel must be email, sms or push.")
+        fields["preferred_channel"] = _text_of(fields["preferred_channel"])
     if "channels" in fields:
         fields["channels"] = checked_channels(fields["channels"])
-    if "anonymous_id" in fields and not 1 <= len(_text_of(fields["anonymous_id"])) <= 128:
-        raise Invalid("anonymous_id must be a string of 1 to 128 characters.")
+    if "anonymous_id" in fields:
+        fields["anonymous_id"] = _text_of(fields["anonymous_id"])
+        if not 1 <= len(fields["anonymous_id"]) <= 128:
+            raise Invalid("anonymous_id must be a string of 1 to 128 characters.")
 
 
 def identifier_text(name: str, value: Any) -> str:
@@ -157,6 +178,7 @@ def _check_push_fields(given: dict[str, Any]) -> None:
         value = _text_of(given[name])
         if not value or (allowed and value not in allowed):
             raise Invalid(f"A push channel's {name} is not one of the contract's values.")
+        given[name] = value
 
 
 def name_for_report(event_type: object) -> str:

@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from . import _exit
+from . import _capture, _exit
 from ._fork import ProcessLocal
 from ._handover import Handover
 from ._hosts import Wiring
@@ -17,26 +17,27 @@ from ._options import OptionArguments, Options
 from ._process import ProcessState
 from ._result import FlushResult
 from ._schedule import NEVER
+from ._verbs import Draft, Verbs
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
-    from uuid import UUID
 
     from typing_extensions import Self, Unpack
 
     from ._fork import Identity
     from ._stats import Stats
-    from .channel import Channel, ChannelName
+    from ._verbs import Acceptor
 
-_CLOSED = Refusal("closed", "The client was shut down in this process.")
+_CLOSED = Refusal(
+    "closed", "The client was shut down in this process, or made without a key in a test's capture."
+)
 
 _clients: weakref.WeakSet[Whisperr] = weakref.WeakSet()
 _unpickled: weakref.WeakValueDictionary[Options, Whisperr] = weakref.WeakValueDictionary()
 
 
-class Whisperr:
+class Whisperr(Verbs):
     """Reports what happens to your users.
 
     Make one at module level and use it anywhere: it costs nothing until its first use in
@@ -65,88 +66,16 @@ class Whisperr:
             _exit.register()
             _wiring.connect()
 
-    def track(
-        self,
-        external_user_id: str | int | UUID,
-        event_type: str,
-        properties: dict[str, Any] | None = None,
-        context: dict[str, Any] | None = None,
-        *,
-        occurred_at: datetime | None = None,
-        message_id: str | int | UUID | None = None,
-    ) -> None:
-        """Report an event. Never raises for data, never waits, performs no I/O.
+    def draft(self) -> Draft:
+        """Operations that wait for a decision, such as the commit of a transaction."""
+        return Draft(self)
 
-        What is delivered is what the arguments are now. Values that JSON does not know are
-        given the forms of docs/values.md. What cannot be queued is reported to ``on_error``
-        as ``dropped``. May be called from signal handlers, finalisers and atexit handlers.
-
-        Args:
-            external_user_id: your own stable id of the user; not empty.
-            event_type: lower snake_case, such as ``payment_failed``; see `BillingEvent`.
-            properties: anything about the event.
-            context: anything about its circumstances; wins over the SDK's own keys.
-            occurred_at: an aware datetime; None is now. The service takes the last 30 days.
-            message_id: an id of your own, such as a webhook's delivery id, so that a
-                redelivery is the same event; None makes a new one.
-        """
-        process = self._accepting()
-        if process is not None:
-            process.settle_call(
-                self._encoder.event(
-                    external_user_id, event_type, properties, context, occurred_at, message_id
-                )
-            )
-
-    def identify(
-        self,
-        external_user_id: str | int | UUID,
-        *,
-        traits: dict[str, Any] | None = None,
-        email: str | None = None,
-        phone: str | None = None,
-        push_token: str | None = None,
-        preferred_channel: ChannelName | None = None,
-        channels: Sequence[Channel | dict[str, Any]] | None = None,
-        anonymous_id: str | None = None,
-    ) -> None:
-        """Say who a user is and how to reach them. Never raises for data, never waits.
-
-        Delivered alone, in its place between the events. Report changes, not every request.
-
-        Args:
-            external_user_id: your own stable id of the user; not empty.
-            traits: merged into what the service knows.
-            email: an e-mail address the user agreed to be contacted at.
-            phone: a phone number (E.164) the user agreed to be contacted at.
-            push_token: a push token the user agreed to be contacted through.
-            preferred_channel: ``email``, ``sms`` or ``push``.
-            channels: `Channel` objects, or dicts with ``type``, ``address`` and the rest.
-            anonymous_id: 1 to 128 characters; what a browser sent under it becomes this user's.
-        """
-        process = self._accepting()
-        if process is not None:
-            process.settle_call(
-                self._encoder.identify(
-                    external_user_id,
-                    traits,
-                    email,
-                    phone,
-                    push_token,
-                    preferred_channel,
-                    channels,
-                    anonymous_id,
-                )
-            )
-
-    def _accepting(self) -> ProcessState | None:
-        """The state that takes a call, None where nothing is accepted.
-
-        Asked before anything else of a call: a signal handler that forks from here on
-        leaves the call to the parent alone.
-        """
+    def _accepting(self) -> Acceptor | None:
         if self._options.disabled:
             return None
+        recorder = _capture.recorder
+        if recorder is not None:
+            return recorder.here()
         process = self._local.get()
         if not process.closed:
             return process
@@ -168,6 +97,22 @@ class Whisperr:
         """
         process = None if self._options.disabled else self._holding()
         return FlushResult() if process is None else process.flush(timeout)
+
+    def _accepts_for(self, acceptor: Acceptor) -> bool:
+        """Whether that is what takes a call here and now, and no copy that a fork made."""
+        recorder = _capture.recorder
+        return acceptor is (self._local.peek() if recorder is None else recorder.here())
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Count a call that came to nothing before it got here."""
+        acceptor = self._accepting()
+        if acceptor is not None:
+            acceptor.settle_call(refusal)
+
+    def _pass_over_anonymous(self) -> None:
+        """Have `debug` mention a call for nobody."""
+        if self._options.debug and _capture.recorder is None:
+            self._local.get().pass_over_anonymous()
 
     def _holding(self) -> ProcessState | None:
         """The state where there may be something in it."""

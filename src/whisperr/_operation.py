@@ -13,6 +13,7 @@ from ._arguments import (
     EVENT_FIELDS,
     Invalid,
     check_identify,
+    check_properties,
     checked_channels,
     event_type_text,
     event_values,
@@ -31,7 +32,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind = Literal["event", "identify"]
-Reason = Literal["invalid", "closed", "too_large", "before_send", "discarded", "master"]
+Reason = Literal[
+    "invalid",
+    "closed",
+    "too_large",
+    "before_send",
+    "discarded",
+    "master",
+    "user_unresolved",
+    "rolled_back",
+]
 
 MAX_OPERATION_BYTES = 256 * 1024
 #: Event types that were looked at once, and how long; others are looked at each time.
@@ -101,6 +111,7 @@ class Encoder:
                 return self._event(
                     external_user_id, event_type, moment, properties, context, identifier
                 )
+            check_properties(properties)  # its copy is a plain dict
             given = (external_user_id, event_type, moment, properties, context)
             replaced = self._filtered(dict(zip(EVENT_FIELDS, given, strict=True)), "event")
             if isinstance(replaced, Refusal):
@@ -118,7 +129,7 @@ class Encoder:
         if type(name) is not str or name not in self._known_types:
             name = self._checked_type(name)
         if type(properties) is not dict:
-            items_of("properties", properties)
+            check_properties(properties)
         try:
             values = json_text(properties, 2)
             if len(values) > MAX_OPERATION_BYTES:

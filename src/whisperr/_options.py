@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
+from . import _capture
 from .errors import WhisperrError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Options:
         _check_number("request_timeout", self.request_timeout, above=0)
         _check_number("shutdown_timeout", self.shutdown_timeout, least=0)
         self._check_types()
-        warned = [_check_url(self.url), None if self.disabled else _check_key(self.api_key)]
+        warned = [_check_url(self.url), None if self._needs_no_key() else _check_key(self.api_key)]
         if self.max_batch_size > SERVICE_BATCH_SIZE:
             warned += [
                 f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."
@@ -106,6 +107,9 @@ class Options:
         for warning in filter(None, warned):
             # Past this, Options and the client's constructor, to the line that wrote the option.
             warnings.warn(warning, UserWarning, stacklevel=4)
+
+    def _needs_no_key(self) -> bool:
+        return bool(self.disabled) or _capture.recorder is not None
 
     @property
     def url(self) -> str:

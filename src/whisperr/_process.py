@@ -52,7 +52,7 @@ class ProcessState:
     def __init__(self, options: Options, handover: Handover) -> None:
         self.owner = Owner()
         self.shutdown_timeout = options.shutdown_timeout
-        self.closed = False
+        self.closed = not options.api_key  # made in a capture that is over
         self._handover = handover
         self._is_master = False
         self._given_up: tuple[int, float] | None = None
@@ -93,6 +93,11 @@ class ProcessState:
             self._reporter.refuse(outcome)
         else:
             self._queue.append(outcome)
+        self._see_to_delivery()
+
+    def pass_over_anonymous(self) -> None:
+        """A call for nobody: nothing but a line of `debug`, by whoever delivers."""
+        self._reporter.mention_anonymous()
         self._see_to_delivery()
 
     def _left_to_workers(self, outcome: bytes | Refusal) -> bytes | Refusal:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ._fork import ForkedInCallback
 from ._schedule import NEVER
 from ._stack import is_inside
-from ._stats import REFUSAL_REASONS, Counters
+from ._stats import REFUSAL_REASONS, Counter, Counters
 from ._threads import stand_in_forgotten
 from .errors import ErrorType, WhisperrError
 
@@ -30,9 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("whisperr")
 logger.addHandler(logging.NullHandler())
 
-#: What is counted where it happens and reported later. Not "discarded", which the caller asked
-#: for; what a uWSGI master refuses is reported by a worker, since nobody is told there.
-_COUNTED = (*(reason for reason in REFUSAL_REASONS if reason != "discarded"), "overflow")
+#: Refusals that the caller asked for: counted, never reported.
+_ASKED_FOR = {"discarded", "rolled_back"}
+#: What is counted where it happens and reported later; what a uWSGI master refuses is reported by
+#: a worker, since nobody is told there. "anonymous" is only for `debug`.
+_COUNTED = (
+    *(reason for reason in REFUSAL_REASONS if reason not in _ASKED_FOR),
+    "overflow",
+    "anonymous",
+)
 _REFUSED = "{count} calls queued nothing ({reason}). {detail}"
 _ADVICE = {
     "overflow": "{count} operations were dropped: the queue was full. The oldest go first. "
@@ -40,6 +46,7 @@ _ADVICE = {
     "master": "{count} calls in the uWSGI master came after it had forked its workers. "
     "Nothing can be delivered from there: track in a worker, a mule or a spooler.",
 }
+_ANONYMOUS = "{count} calls were for an anonymous user: nothing is sent for them."
 _MOST_EVENT_TYPES = 20
 #: What goes on is reported at most every so many seconds, with what came together meanwhile.
 REPORT_INTERVAL = 10.0
@@ -68,6 +75,7 @@ class Reporter:
         self._next_at = dict.fromkeys(_COUNTED, 0.0)
         self._said: set[str] = set()
         self._inherited = 0
+        self._anonymous = Counter()
 
     def refuse(self, refusal: Refusal) -> None:
         """Count a call that queues nothing; reported later. Takes no lock, may be interrupted."""
@@ -75,6 +83,11 @@ class Reporter:
         # One C call, see Counter.
         counted = zip((refusal,), counters.called["refused"], counters.refused[refusal.reason])  # noqa: B905
         self._recent.extend(map(_first, counted))
+
+    def mention_anonymous(self) -> None:
+        """Count a call for nobody, which debug mentions later; may be interrupted as refuse()."""
+        if self._debug:
+            self._anonymous.advance((None,))
 
     def inherit(self, count: int) -> None:
         """So many calls were refused by the uWSGI master that forked this worker."""
@@ -97,6 +110,8 @@ class Reporter:
             return self._counters.dropped[reason].value - before
         if reason == "master":
             return self._inherited - before
+        if reason == "anonymous":
+            return self._anonymous.value - before
         if reason == "closed" and before:
             return 0  # said once
         return self._counters.refused[reason].value - before
@@ -119,6 +134,9 @@ class Reporter:
     def _report_counted(self, reason: str) -> None:
         count = self._new(reason)
         self._reported[reason] += count
+        if reason == "anonymous":
+            self._print(_ANONYMOUS.format(count=count))
+            return
         recent = [self._recent.popleft() for _ in range(len(self._recent))]
         self._recent.extend(refusal for refusal in recent if refusal.reason != reason)
         concerned = [refusal for refusal in recent if refusal.reason == reason]
@@ -163,9 +181,7 @@ class Reporter:
             ForkedInCallback: where the callback forked and this is the child.
         """
         self._log(logger.warning, "%s: %s", type, message)
-        if self._debug and sys.stderr is not None:
-            with suppress(Exception):  # it may be closed
-                print(f"whisperr: {type}: {message}", file=sys.stderr)  # noqa: T201 - debug
+        self._print(f"{type}: {message}")
         if self._on_error is None:
             return
         error = WhisperrError(
@@ -183,6 +199,11 @@ class Reporter:
         if raised is not None:
             name = _name(raised)
             self._log(logger.error, "on_error raised %s; its report was: %s", name, message)
+
+    def _print(self, line: str) -> None:
+        if self._debug and sys.stderr is not None:
+            with suppress(Exception):  # it may be closed
+                print(f"whisperr: {line}", file=sys.stderr)  # noqa: T201 - debug
 
     def defect(self) -> None:
         """Log the exception that is being handled: a defect, or a session of the user's."""

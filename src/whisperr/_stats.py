@@ -14,7 +14,16 @@ from ._role import role_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REFUSAL_REASONS = ("invalid", "closed", "too_large", "before_send", "discarded", "master")
+REFUSAL_REASONS = (
+    "invalid",
+    "closed",
+    "too_large",
+    "before_send",
+    "discarded",
+    "master",
+    "user_unresolved",
+    "rolled_back",
+)
 DROP_REASONS = ("overflow", "rejected", "too_large")
 DropReason = Literal["overflow", "rejected", "too_large"]
 
