@@ -1,0 +1,1 @@
+"""A small shop that reports what its customers do."""
