@@ -1,16 +1,22 @@
-"""Deliver at the end of an ASGI application; uvicorn runs no other hook when it is terminated."""
+"""The client of each request of an ASGI application, and a last delivery at its end.
+
+For Starlette, FastAPI, Litestar, Quart and any other. uvicorn runs no other hook than the
+application's shutdown when it is terminated.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from whisperr import before_exit
+from whisperr.request import RequestClient, Resolver, Unresolved, current
 
 if TYPE_CHECKING:
     from whisperr import FlushResult, Whisperr
+    from whisperr.request import ResolveUser, UserFinder
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,35 +24,102 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 #: Whatever types it gives to its arguments.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+Wrapped = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 Deliver = Callable[[], "FlushResult"]
 
 _LAST_WORDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
 )
+#: Where a scope holds its request's client.
+_KEY = "whisperr"
+# Each request pays for the middleware: these, looked up and called as usual, would cost it a
+# quarter more.
+_set_current, _reset_current, _new = current.set, current.reset, object.__new__
 
 
-class WhisperrMiddleware:
-    """Delivers before the server learns that the application's shutdown is complete.
+def WhisperrMiddleware(  # noqa: N802 - calling an instance of a class costs each request more
+    app: Application,
+    client: Whisperr | None = None,
+    resolve_user: ResolveUser[Scope] | None = None,
+) -> Wrapped:
+    """Gives each request and websocket a client for its user; delivers at the shutdown.
 
-    Requests and websockets go straight to the application, and so does its own lifespan; an
-    application that has none gets one. Make it the outermost, with
-    ``app.add_middleware(WhisperrMiddleware)`` or ``app = WhisperrMiddleware(app)``.
+    ``scope["whisperr"]`` and `whisperr.request.current_request` are that client while the
+    application serves the scope. The user is looked for at its first use.
+
+    What is queued is delivered before the server learns that the application's shutdown is
+    complete. An application that has no lifespan gets one. Make the middleware the outermost,
+    with ``app.add_middleware(WhisperrMiddleware, client=client)`` or
+    ``app = WhisperrMiddleware(app, client)``. It may be made before a fork; threads and tasks
+    that a request starts have its client.
 
     Args:
         app: the application.
-        client: whose operations to deliver; None is every client of the process.
+        client: tracks, and delivers at the shutdown. None gives requests no client, and has
+            every client of the process deliver.
+        resolve_user: given the scope; returns the user's id, or None for an anonymous user. May
+            be async: then await ``atrack()``. None takes ``scope["user"]``, where it has
+            ``is_authenticated`` and ``identity``, as Starlette's AuthenticationMiddleware has it.
+
+    Returns:
+        The application with the middleware around it.
+
+    Raises:
+        ValueError: for a `resolve_user` without a client.
     """
+    if client is None and resolve_user is not None:
+        raise ValueError("resolve_user is of no use without a client: pass client= as well.")
+    finder: UserFinder[Scope] = Resolver(resolve_user) if resolve_user else _ScopeUser()
+    deliver: Deliver = before_exit if client is None else client.before_exit
 
-    def __init__(self, app: Application, client: Whisperr | None = None) -> None:
-        self._app = app
-        self._deliver: Deliver = before_exit if client is None else client.before_exit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _Lifespan(receive, send, self._deliver).run(self._app, scope)
+            await _Lifespan(receive, send, deliver).run(app, scope)
+        elif client is None:
+            await app(scope, receive, send)
+        elif _KEY in scope:  # of a middleware around this one
+            outer = scope.pop(_KEY)
+            try:
+                await serve(scope, receive, send)
+            finally:
+                scope[_KEY] = outer
         else:
-            await self._app(scope, receive, send)
+            request: RequestClient[Scope] = _new(RequestClient)
+            request._client, request._finder = client, finder
+            request._source, request._user = scope, None
+            scope[_KEY] = request
+            token = _set_current(request)
+            try:
+                await app(scope, receive, send)
+            finally:
+                _reset_current(token)
+                scope.pop(_KEY, None)  # or the scope and its client kept each other
+
+    return serve
+
+
+class _ScopeUser:
+    """Finds the user in the scope, each time anew: a request may log somebody in."""
+
+    lasting = False
+
+    def find(self, scope: Scope) -> Any:
+        if "user" not in scope:
+            raise Unresolved(
+                "The scope has no user: install authentication that sets it, such as Starlette's "
+                "AuthenticationMiddleware, or give WhisperrMiddleware resolve_user=."
+            )
+        user = scope["user"]
+        try:
+            return user.identity if user is not None and user.is_authenticated else None
+        except (AttributeError, NotImplementedError) as problem:
+            raise Unresolved(
+                "The user of the scope has no is_authenticated or no identity: give "
+                'WhisperrMiddleware resolve_user=, such as lambda scope: scope["user"].id.'
+            ) from problem
+
+    async def afind(self, scope: Scope) -> Any:
+        return self.find(scope)
 
 
 class _Lifespan:
