@@ -40,7 +40,7 @@ RESULTS ?= $(HOSTS)/results
 # Tests on planted defects that run at a time.
 MUTANTS ?= 2
 
-.PHONY: test lint demo conformance forks torture faults model load soak fleet bench hosts mutants clean
+.PHONY: test lint demo conformance forks torture faults model load soak fleet frameworks bench hosts mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -109,6 +109,15 @@ faults: $(STAMP)
 	WHISPERR_FAULT_SEEDS=$(if $(SEED),seed:$(SEED),$(SEEDS)) \
 	  $(BIN)/python -m pytest -n $(SCHEDULES) -q -rP --dist worksteal tests/faults $(ARGS)
 
+# Django's oldest and newest release, and how late an event loop is beside 500 requests that track:
+# alone on the machine, since times are judged.
+frameworks: $(STAMP)
+	$(BIN)/python tests/frameworks/django/install.py
+	for environment in .venv-django42 .venv-django6; do \
+	  $$environment/bin/python -m pytest -n $(JOBS) -q tests/frameworks/django $(ARGS) || exit 1; done
+	WHISPERR_TIMES=1 $(BIN)/python -m pytest -q -rP tests/frameworks/test_loop_lag.py \
+	  tests/frameworks/django/test_cost.py tests/test_middleware_cost.py $(ARGS)
+
 # Ours beside comparable SDKs, each in an environment of its own; see docs/performance.md.
 bench: $(STAMP)
 	PYTHONPATH=tests:$$PYTHONPATH $(BIN)/python -m bench --rounds $(ROUNDS) \
@@ -126,9 +135,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd docs/examples/django_shop && $(abspath $(BIN))/mypy
 
 demo: $(STAMP)
 	$(BIN)/whisperr demo $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(UWSGI) $(HOSTS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(UWSGI) $(HOSTS) .venv-django* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -90,6 +90,8 @@ FAULTY = (
     "tests/faults/test_schedules.py::"
     "test_everything_accepted_is_delivered_once_and_in_order_or_reported"
 )
+VERBS = "tests/test_verbs.py::"
+REQUEST = "tests/test_request.py::"
 DEADLINES = "tests/ends/test_deadlines.py::"
 NEVER_ANSWERS = DEADLINES + "test_an_exit_ends_in_time_when_the_service_accepts_and_never_answers"
 
@@ -2401,5 +2403,70 @@ import weakref
         (15,),
         (("_adapter.py", '        self.headers.set_payload("")\n', ""),),
         (TRANSPORT + "test_the_key_is_in_no_outcome_and_no_log_line[bad headers]",),
+    ),
+    Defect(
+        "a child accepts what its parent's draft holds",
+        (6,),
+        (
+            (
+                "_verbs.py",
+                "            if self._client._accepts_for(acceptor) and "
+                "self._client._accepting() is acceptor:\n"
+                "                acceptor.settle_call(body)\n",
+                "            if (mine := self._client._accepting()) is not None:\n"
+                "                mine.settle_call(body)\n",
+            ),
+        ),
+        (VERBS + "test_a_forked_child_has_nothing_of_it[os_fork]",),
+    ),
+    Defect(
+        "a child takes back what its parent's draft holds",
+        (6, 14),
+        (
+            (
+                "_verbs.py",
+                "            if self._client._accepts_for(acceptor):\n"
+                "                acceptor.settle_call(_ROLLED_BACK)\n",
+                "            if (mine := self._client._accepting()) is not None:\n"
+                "                mine.settle_call(_ROLLED_BACK)\n",
+            ),
+        ),
+        (VERBS + "test_a_child_that_ends_with_its_parents_draft_takes_nothing_back[os_fork]",),
+    ),
+    Defect(
+        "a draft that is dropped counts nothing",
+        (14,),
+        (("_verbs.py", "            self.take_back()\n", "            self._held.clear()\n"),),
+        (
+            VERBS
+            + "test_what_is_taken_back_or_dropped_is_counted_and_neither_delivered_nor_reported"
+            "[_drop]",
+        ),
+    ),
+    Defect(
+        "a client that was shut down meanwhile accepts what a draft holds",
+        (14,),
+        (
+            (
+                "_verbs.py",
+                "            if self._client._accepts_for(acceptor) and "
+                "self._client._accepting() is acceptor:\n",
+                "            if self._client._accepts_for(acceptor):\n",
+            ),
+        ),
+        (VERBS + "test_a_client_that_was_shut_down_meanwhile_refuses_what_is_accepted",),
+    ),
+    Defect(
+        "a user whose id is 0 is taken for an anonymous one",
+        (14,),
+        (
+            (
+                "request.py",
+                "        if user is None:\n            self._client._pass_over_anonymous()\n",
+                "        if not user:\n            self._client._pass_over_anonymous()\n"
+                "            return None\n",
+            ),
+        ),
+        (REQUEST + "test_what_is_tracked_is_the_users[0]",),
     ),
 ]
