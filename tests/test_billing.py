@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from tables import codes, table
 from whisperr import BillingEvent, BillingProperties, Whisperr, WhisperrError
-from whisperr.billing import AccessSource, EndReason, StoreCancelReason
+from whisperr.billing import _CLOSED_LISTS, _NAMES, AccessSource, EndReason, StoreCancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,3 +215,17 @@ def test_plain_dicts_and_names_go_on_working_and_are_held_to_no_rule(
 @pytest.mark.parametrize("event", BillingEvent)
 def test_a_reserved_name_is_a_plain_string(event: BillingEvent) -> None:
     assert event == event.value == str(event) == f"{event}"
+
+
+def test_the_page_has_every_name_and_every_value_of_a_list() -> None:
+    names = {
+        codes(member)[0]: codes(name)[0] for member, name in table("billing.md", "`BillingEvent`")
+    }
+    assert names == {event.name: event.value for event in BillingEvent}
+    rules = {
+        name: codes(rule)
+        for names, rule in table("billing.md", "Property")
+        for name in codes(names)
+    }
+    assert rules.keys() == _NAMES
+    assert {name: tuple(rules[name]) for name in _CLOSED_LISTS} == _CLOSED_LISTS
