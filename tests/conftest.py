@@ -8,6 +8,7 @@ import pytest
 
 from harness import LocalServer
 from raw_server import Authority
+from reported import Errors
 from whisperr import _exit
 from wire_schema import WireSchema
 
@@ -55,6 +56,12 @@ def server(request: pytest.FixtureRequest) -> LocalServer:
 def wire_schema() -> WireSchema | None:
     """The service's own schemas, None where WHISPERR_SPEC_PATH is not set."""
     return WireSchema.from_environment()
+
+
+@pytest.fixture
+def errors() -> Errors:
+    """An on_error for a test's own client."""
+    return Errors()
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from tables import codes, table
-from whisperr import BillingEvent, BillingProperties, Whisperr, WhisperrError
+from whisperr import BillingEvent, BillingProperties, Whisperr
 from whisperr.billing import _CLOSED_LISTS, _NAMES, AccessSource, EndReason, StoreCancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness import LocalServer
+    from reported import Errors
 
 SECRET = "s3cret"
 RIGHT: list[dict[str, Any]] = [
@@ -57,18 +58,6 @@ class Money(str, Enum):
 
     def __str__(self) -> str:
         return "Euro"
-
-
-class Errors(list[WhisperrError]):
-    """An on_error that keeps what it is told."""
-
-    def __call__(self, error: WhisperrError) -> None:
-        self.append(error)
-
-
-@pytest.fixture
-def errors() -> Errors:
-    return Errors()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from forked import in_child
-from whisperr import Whisperr, WhisperrError
+from whisperr import Whisperr
 from whisperr.request import (
     RequestClient,
     Resolver,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness import LocalServer
+    from reported import Errors
     from whisperr._verbs import UserId
 
     Resolve = Callable[[Any], Any]
@@ -78,18 +79,6 @@ async def aresolve(request: Request) -> UserId | None:
 
 def resolve_to_a_task(request: Request) -> Any:
     return asyncio.ensure_future(aresolve(request))
-
-
-class Errors(list[WhisperrError]):
-    """An on_error that keeps what it is told."""
-
-    def __call__(self, error: WhisperrError) -> None:
-        self.append(error)
-
-
-@pytest.fixture
-def errors() -> Errors:
-    return Errors()
 
 
 @pytest.fixture

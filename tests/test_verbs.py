@@ -14,27 +14,16 @@ import pytest
 
 from forked import in_child, os_fork, raw_fork
 from harness import wait_until
-from whisperr import BillingProperties, Draft, Whisperr, WhisperrError
+from whisperr import BillingProperties, Draft, Whisperr
 from whisperr.server.ledger import Ledger, arrivals_from, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness import LocalServer
+    from reported import Errors
 
 forked_both_ways = pytest.mark.parametrize("fork", [os_fork, raw_fork])
-
-
-class Errors(list[WhisperrError]):
-    """An on_error that keeps what it is told."""
-
-    def __call__(self, error: WhisperrError) -> None:
-        self.append(error)
-
-
-@pytest.fixture
-def errors() -> Errors:
-    return Errors()
 
 
 @pytest.fixture

@@ -7,23 +7,15 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ._operation import Reason
 from ._role import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REFUSAL_REASONS = (
-    "invalid",
-    "closed",
-    "too_large",
-    "before_send",
-    "discarded",
-    "master",
-    "user_unresolved",
-    "rolled_back",
-)
+REFUSAL_REASONS: tuple[str, ...] = get_args(Reason)
 DROP_REASONS = ("overflow", "rejected", "too_large")
 DropReason = Literal["overflow", "rejected", "too_large"]
 
