@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import FrozenInstanceError, asdict
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ def test_each_kind_of_channel_has_a_maker_that_opts_in() -> None:
         ("push", Channel.push("a@example.com")),
     ):
         expected = {"channel": kind, "address": "a@example.com", "opted_in": True, **BLANK}
-        assert asdict(made) == expected
+        assert made._asdict() == expected
 
 
 def test_consent_and_verification_are_the_second_and_third_argument() -> None:
@@ -52,7 +51,7 @@ def test_a_channel_is_a_value() -> None:
     made = Channel.email("a@example.com")
     assert made == Channel("email", "a@example.com")
     assert hash(made) == hash(Channel("email", "a@example.com"))
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         made.address = "other"  # type: ignore[misc]
 
 

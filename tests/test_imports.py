@@ -148,6 +148,9 @@ FOREIGN = [
     "uvicorn",
 ]
 
+#: What they define is known to the encoding, or defines values.
+VALUE_MODULES = ("dataclasses", "decimal", "inspect", "uuid")
+
 
 def test_the_import_pulls_in_no_framework_and_a_construction_starts_no_thread() -> None:
     script = (
@@ -180,3 +183,27 @@ def test_the_kernel_counts_one_thread_after_a_construction() -> None:
         "print(len(os.listdir('/proc/self/task')))\n"
     )
     assert run_python("-c", script).strip() == "1"
+
+
+def test_a_value_needs_no_module_that_nobody_else_imported() -> None:
+    """Each takes milliseconds of everyone's start; where it comes later, its values are known."""
+    script = (
+        "import json, sys\n"
+        "sys.modules['orjson'] = None  # it imports most of them\n"
+        "import requests\n"
+        "before = set(sys.modules)\n"
+        "import whisperr\n"
+        "from whisperr._encoding import encode\n"
+        "client = whisperr.Whisperr('wrk_test', base_url='http://127.0.0.1:1')\n"
+        "ours = sorted(set(sys.modules) - before)\n"
+        "class Unknown: pass\n"
+        "unknown = encode({'value': Unknown()}).decode()\n"
+        "import dataclasses, decimal, uuid\n"
+        "price = dataclasses.make_dataclass('Price', ['amount'])(decimal.Decimal('9.90'))\n"
+        "values = {'price': price, 'order': uuid.UUID(int=7)}\n"
+        "print(json.dumps([ours, unknown, encode(values).decode()]))\n"
+    )
+    imported, unknown, known = json.loads(run_python("-c", script))
+    assert [name for name in imported if name in VALUE_MODULES] == []
+    assert unknown == '{"value":"<Unknown>"}'
+    assert known == '{"price":{"amount":"9.90"},"order":"00000000-0000-0000-0000-000000000007"}'

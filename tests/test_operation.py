@@ -530,6 +530,12 @@ def test_a_channel_that_the_contract_does_not_know_refuses_the_identify(channels
     assert "channel" in refused(identify(channels=channels))
 
 
+def test_a_channel_in_the_place_of_the_list_is_told_so() -> None:
+    """It is a tuple itself, whose first element is no channel."""
+    text = refused(identify(channels=Channel.sms("+15551234567")))  # type: ignore[arg-type]
+    assert text == "channels must be a list of Channel objects or dicts."
+
+
 @pytest.mark.parametrize("given", ["fax", "", 5, ["sms"]])
 def test_a_preferred_channel_is_one_of_three(given: Any) -> None:
     assert "preferred_channel" in refused(identify(preferred_channel=given))

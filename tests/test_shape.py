@@ -17,6 +17,7 @@ PACKAGE = Path(whisperr.__file__).parent
 ORDER = [
     "_version",
     "errors",
+    "_loaded",
     "billing",
     "channel",
     "_fork",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from ._encoding import dict_items
+from ._loaded import loaded_class
 from .billing import BillingProperties
 from .channel import Channel
 
@@ -86,8 +86,8 @@ def identifier_text(name: str, value: Any) -> str:
     text = _text_of(value)
     if is_a(value, int) and not is_a(value, bool):
         text = _digits(name, int.__index__(value))
-    elif is_a(value, UUID):
-        text = UUID.__str__(value)
+    elif not text and is_a(value, uuid := loaded_class("uuid", "UUID")):
+        text = uuid.__str__(value)
     if not text:
         raise Invalid(f"{name} must be a non-empty string, an int or a UUID.")
     if not text.isascii():
@@ -139,14 +139,15 @@ def checked_channels(channels: Any) -> list[dict[str, Any]]:
     if channels is None:
         return []
     for kind in (list, tuple):
-        if is_a(channels, kind):
+        if is_a(channels, kind) and not is_a(channels, Channel):
             return [_channel(channel) for channel in list(kind.__iter__(channels))]
     raise Invalid("channels must be a list of Channel objects or dicts.")
 
 
 def _channel(channel: Any) -> dict[str, Any]:
     if is_a(channel, Channel):
-        given = {name: value for name, value in vars(channel).items() if value is not None}
+        values = zip(Channel._fields, tuple.__iter__(channel), strict=True)
+        given = {name: value for name, value in values if value is not None}
     elif is_a(channel, dict):
         given = named_fields("A channel", channel)
         if "type" in given:

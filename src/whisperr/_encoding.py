@@ -9,16 +9,11 @@ the methods of a type we do not know are never called, they may do anything. So
 from __future__ import annotations
 
 import base64
-import dataclasses
-import inspect
 import math
-import sys
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from ._json import (
     CONTAINERS,
@@ -32,9 +27,11 @@ from ._json import (
     dumps,
     text_by_json,
 )
+from ._loaded import loaded, loaded_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
 try:
     import orjson
@@ -115,7 +112,7 @@ def _require_known(value: Any, depth: int, allowance: Allowance) -> None:
         kind = type(item)
         if kind in CONTAINERS:
             _require_known(item, depth + 1, allowance)
-        elif kind is UUID:
+        elif kind is loaded_class("uuid", "UUID"):
             _require_whole(item)
         elif kind not in ORJSON_SCALARS:
             raise NotPlain
@@ -148,19 +145,31 @@ def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: Allowa
         if issubclass(kind, Enum):
             assigned = object.__getattribute__(value, "_value_")
             return _careful(assigned, depth, parents, allowance)
-        for known, represent in _REPRESENTATIONS:
-            if issubclass(kind, known):
-                return represent(value)
-        if inspect.getattr_static(kind, "__dataclass_fields__", None) is None:
-            return _scalar_of_numpy(value, depth, allowance)
-        fields = {field.name: _stored(value, field.name) for field in dataclasses.fields(kind)}
+        represent = _representation(kind)
+        if represent is not None:
+            return represent(value)
+        fields = _fields_of_dataclass(value)
     except RecursionError:
         raise
     except _FAULTS:  # costs no more than the value
         return _stand_in(value)
+    if fields is None:
+        return _scalar_of_numpy(value, depth, allowance)
     if id(value) in parents:
         return "<cycle>"
     return _careful_container(fields, depth, (*parents, id(value)), allowance)
+
+
+def _representation(kind: type) -> Callable[[Any], Any] | None:
+    """What makes a plain value of a scalar of this type, None where no type of ours fits."""
+    for known, represent in _REPRESENTATIONS:
+        if issubclass(kind, known):
+            return represent
+    for module, name in _TEXTS:
+        known = loaded_class(module, name)
+        if issubclass(kind, known):
+            return known.__str__  # type: ignore[no-any-return]
+    return None
 
 
 def _careful_container(
@@ -186,15 +195,23 @@ def _careful_container(
     return elements
 
 
-def _stored(value: Any, name: str) -> Any:
-    """A dataclass's field as it is stored: a property in its place may do anything."""
-    found = inspect.getattr_static(value, name)
+def _fields_of_dataclass(value: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass's instance by their names, None for anything else."""
+    fields_of = loaded("dataclasses", "fields")
+    find = loaded("inspect", "getattr_static")  # what defines dataclasses imports it, too
+    if fields_of is None or find(type(value), "__dataclass_fields__", None) is None:
+        return None
+    return {field.name: _stored(value, find(value, field.name)) for field in fields_of(type(value))}
+
+
+def _stored(value: Any, found: Any) -> Any:
+    """A field as it is stored: a property in its place may do anything."""
     return found.__get__(value) if type(found) is MemberDescriptorType else found  # a slot
 
 
 def _scalar_of_numpy(value: Any, depth: int, allowance: Allowance) -> Any:
-    generic = getattr(sys.modules.get("numpy"), "generic", None)
-    if generic is None or not issubclass(type(value), generic):
+    generic = loaded_class("numpy", "generic")
+    if not issubclass(type(value), generic):
         return _stand_in(value)
     item = generic.item(value)
     if issubclass(type(item), generic):  # a longdouble has no Python type
@@ -259,10 +276,12 @@ _REPRESENTATIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (date, date.isoformat),
     (time, lambda value: _moment(value, time.isoformat)),
     (timedelta, timedelta.total_seconds),
-    (Decimal, Decimal.__str__),
-    (UUID, UUID.__str__),
     ((bytes, bytearray, memoryview), _base64),
 )
+
+
+#: Classes whose text is their representation, with their modules.
+_TEXTS = (("decimal", "Decimal"), ("uuid", "UUID"))
 
 
 def _stand_in(value: Any) -> str:

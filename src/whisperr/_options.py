@@ -6,56 +6,55 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from . import _capture
 from .errors import WhisperrError
 
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     import requests
+    from typing_extensions import Unpack
 
 #: The service takes at most this many events in a request (CONTRACT: batch).
 SERVICE_BATCH_SIZE = 500
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+#: The key is a secret, and what a callback shows of itself may hold one.
+_HIDDEN = frozenset({"api_key", "on_error", "before_send", "session_factory"})
 
 BeforeSend = Callable[[dict[str, Any], str], "dict[str, Any] | None"]
 OnError = Callable[[WhisperrError], object]
 
+if TYPE_CHECKING:
 
-class OptionArguments(TypedDict, total=False):
-    """The keyword arguments of a client, for type checkers; `Options` describes them."""
+    class OptionArguments(TypedDict, total=False):
+        """The keyword arguments of a client, for type checkers; `Options` describes them."""
 
-    base_url: str | None
-    app_version: str | None
-    flush_at: int
-    flush_interval: float
-    max_queue_size: int
-    max_queue_bytes: int
-    max_batch_size: int
-    max_retries: int
-    request_timeout: float
-    shutdown_timeout: float
-    disabled: bool | None
-    debug: bool | None
-    on_error: OnError | None
-    before_send: BeforeSend | None
-    session_factory: Callable[[], requests.Session] | None
+        base_url: str | None
+        app_version: str | None
+        flush_at: int
+        flush_interval: float
+        max_queue_size: int
+        max_queue_bytes: int
+        max_batch_size: int
+        max_retries: int
+        request_timeout: float
+        shutdown_timeout: float
+        disabled: bool | None
+        debug: bool | None
+        on_error: OnError | None
+        before_send: BeforeSend | None
+        session_factory: Callable[[], requests.Session] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The validated options of a client; the same in every process.
-
-    Raises:
-        ValueError: for a value outside its range, with what to write instead.
-        TypeError: for a value of another type.
-    """
+class Options(NamedTuple):
+    """The options of a client; the same in every process. `checked_options` makes valid ones."""
 
     #: The app's server key (`wrk_…`), a secret. Falls back to WHISPERR_API_KEY.
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = None
     #: Where the service is. Falls back to WHISPERR_BASE_URL.
     base_url: str | None = None
     #: The release of the application, sent with every event. Falls back to WHISPERR_APP_VERSION.
@@ -81,68 +80,84 @@ class Options:
     #: Print reports to stderr. Falls back to WHISPERR_DEBUG.
     debug: bool | None = None
     #: Called with each WhisperrError, from the thread that delivers.
-    on_error: OnError | None = field(default=None, repr=False)
+    on_error: OnError | None = None
     #: Sees a copy of each operation before it is encoded; returns it, changed or not, or None.
-    before_send: BeforeSend | None = field(default=None, repr=False)
+    before_send: BeforeSend | None = None
     #: Makes the `requests.Session` of a process, on its first delivery.
-    session_factory: Callable[[], requests.Session] | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        self._fall_back()
-        _check_number("flush_at", self.flush_at, whole=True, least=1)
-        _check_number("flush_interval", self.flush_interval, least=0)
-        _check_number("max_queue_size", self.max_queue_size, whole=True, least=1)
-        _check_number("max_queue_bytes", self.max_queue_bytes, whole=True, least=256 * 1024)
-        _check_number("max_batch_size", self.max_batch_size, whole=True, least=1)
-        _check_number("max_retries", self.max_retries, whole=True, least=0)
-        _check_number("request_timeout", self.request_timeout, above=0)
-        _check_number("shutdown_timeout", self.shutdown_timeout, least=0)
-        self._check_types()
-        warned = [_check_url(self.url), None if self._needs_no_key() else _check_key(self.api_key)]
-        if self.max_batch_size > SERVICE_BATCH_SIZE:
-            warned += [
-                f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."
-            ]
-            self._set("max_batch_size", SERVICE_BATCH_SIZE)
-        for warning in filter(None, warned):
-            # Past this, Options and the client's constructor, to the line that wrote the option.
-            warnings.warn(warning, UserWarning, stacklevel=4)
-
-    def _needs_no_key(self) -> bool:
-        return bool(self.disabled) or _capture.recorder is not None
+    session_factory: Callable[[], requests.Session] | None = None
 
     @property
     def url(self) -> str:
         """The base URL without a trailing slash."""
         return (self.base_url or "").rstrip("/")
 
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)  # frozen for everyone else
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}={value!r}" for name, value in self._asdict().items() if name not in _HIDDEN
+        ]
+        return f"Options({', '.join(shown)})"
 
-    def _fall_back(self) -> None:
-        environ = os.environ
-        if self.api_key is None:
-            self._set("api_key", environ.get("WHISPERR_API_KEY") or None)
-        if self.base_url is None:
-            url = environ.get("WHISPERR_BASE_URL") or "https://api.whisperr.net"
-            self._set("base_url", url)
-        if self.app_version is None:
-            self._set("app_version", environ.get("WHISPERR_APP_VERSION") or None)
-        for name in ("disabled", "debug"):
-            if getattr(self, name) is None:
-                given = environ.get(f"WHISPERR_{name.upper()}", "").strip().lower()
-                self._set(name, given in _TRUE)
 
-    def _check_types(self) -> None:
-        for name in ("api_key", "base_url", "app_version"):
-            if not isinstance(getattr(self, name), (str, type(None))):
-                raise TypeError(f"{name} must be a string.")
-        for name in ("disabled", "debug"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True, False or None.")
-        for name in ("on_error", "before_send", "session_factory"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable or None.")
+def checked_options(api_key: str | None = None, **given: Unpack[OptionArguments]) -> Options:
+    """The options of a client: what is given, else the environment's, else the default.
+
+    Warns where a value is taken, but is probably not what was meant.
+
+    Raises:
+        ValueError: for a value outside its range, with what to write instead.
+        TypeError: for a value of another type or an unknown option.
+    """
+    options = _with_fall_backs(Options(api_key, **given))
+    _check_numbers(options)
+    _check_types(options)
+    needs_no_key = options.disabled or _capture.recorder is not None
+    warned = [_check_url(options.url), None if needs_no_key else _check_key(options.api_key)]
+    if options.max_batch_size > SERVICE_BATCH_SIZE:
+        warned += [f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."]
+        options = options._replace(max_batch_size=SERVICE_BATCH_SIZE)
+    for warning in filter(None, warned):
+        # Past this and the client's constructor, to the line that wrote the option.
+        warnings.warn(warning, UserWarning, stacklevel=3)
+    return options
+
+
+def _with_fall_backs(options: Options) -> Options:
+    texts = {
+        "api_key": os.environ.get("WHISPERR_API_KEY") or None,
+        "base_url": os.environ.get("WHISPERR_BASE_URL") or "https://api.whisperr.net",
+        "app_version": os.environ.get("WHISPERR_APP_VERSION") or None,
+    }
+    switches = {
+        name: os.environ.get(f"WHISPERR_{name.upper()}", "").strip().lower() in _TRUE
+        for name in ("disabled", "debug")
+    }
+    others: dict[str, Any] = {**texts, **switches}
+    return options._replace(
+        **{name: value for name, value in others.items() if getattr(options, name) is None}
+    )
+
+
+def _check_numbers(options: Options) -> None:
+    _check_number("flush_at", options.flush_at, whole=True, least=1)
+    _check_number("flush_interval", options.flush_interval, least=0)
+    _check_number("max_queue_size", options.max_queue_size, whole=True, least=1)
+    _check_number("max_queue_bytes", options.max_queue_bytes, whole=True, least=256 * 1024)
+    _check_number("max_batch_size", options.max_batch_size, whole=True, least=1)
+    _check_number("max_retries", options.max_retries, whole=True, least=0)
+    _check_number("request_timeout", options.request_timeout, above=0)
+    _check_number("shutdown_timeout", options.shutdown_timeout, least=0)
+
+
+def _check_types(options: Options) -> None:
+    for name in ("api_key", "base_url", "app_version"):
+        if not isinstance(getattr(options, name), (str, type(None))):
+            raise TypeError(f"{name} must be a string.")
+    for name in ("disabled", "debug"):
+        if not isinstance(getattr(options, name), bool):
+            raise TypeError(f"{name} must be True, False or None.")
+    for name in ("on_error", "before_send", "session_factory"):
+        if getattr(options, name) is not None and not callable(getattr(options, name)):
+            raise TypeError(f"{name} must be callable or None.")
 
 
 def _check_number(

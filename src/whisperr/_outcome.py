@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 _RETRY = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({404, 405, 407, 421})
@@ -23,8 +22,7 @@ class Verdict(Enum):
     DROP = "drop"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One exchange, judged.
 
     Attributes:

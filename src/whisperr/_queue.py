@@ -12,7 +12,6 @@ import re
 from bisect import bisect_right
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import accumulate, repeat, takewhile
 from itertools import count as count_from
 from operator import add, itemgetter
@@ -32,7 +31,7 @@ Entry = tuple[bytes, int, float]
 _first = _body = itemgetter(0)
 _bytes_before = itemgetter(2)
 #: The first match is it: a quote in the user id before it is escaped.
-_EVENT_TYPE = re.compile(rb',"event_type":"([a-z0-9_]+)"').search
+_EVENT_TYPE = rb',"event_type":"([a-z0-9_]+)"'
 
 MAX_BATCH_BYTES = 3 * 1024 * 1024
 #: The brackets of a batch's JSON and a comma for each event are little beside this reserve.
@@ -41,7 +40,6 @@ _ENVELOPE_BYTES = 1024
 _GRAINS = 1024
 
 
-@dataclass(frozen=True)
 class Batch:
     """Operations that share a request: events, or one identify.
 
@@ -49,7 +47,10 @@ class Batch:
         bodies: the JSON of each.
     """
 
-    bodies: Sequence[bytes] = field(repr=False)
+    __slots__ = ("bodies",)
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self.bodies = bodies
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -61,7 +62,7 @@ class Batch:
 
     def event_types(self) -> list[str]:
         """The type of each event, empty for an identify; found again, since few ever ask."""
-        found = map(_EVENT_TYPE, self.bodies)
+        found = (re.search(_EVENT_TYPE, body) for body in self.bodies)
         return [match[1].decode() if match else "" for match in found]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class FlushResult:
+class FlushResult(NamedTuple):
     """What a flush came to; true when nothing accepted before it is left or was lost.
 
     Attributes:
@@ -24,7 +23,7 @@ class FlushResult:
     def __bool__(self) -> bool:
         return not self.dropped and not self.queued
 
-    def __add__(self, other: FlushResult) -> FlushResult:
+    def __add__(self, other: FlushResult) -> FlushResult:  # type: ignore[override]
         return FlushResult(
             self.delivered + other.delivered,
             self.dropped + other.dropped,

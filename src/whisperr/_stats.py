@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from dataclasses import dataclass
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ._operation import Reason
 from ._role import role_of
@@ -120,8 +119,7 @@ class Counters:
         )
 
 
-@dataclass(frozen=True)
-class ProcessInfo:
+class ProcessInfo(NamedTuple):
     """Who this process is.
 
     Attributes:
@@ -141,8 +139,7 @@ class ProcessInfo:
     role: str | None
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(NamedTuple):
     """The accounts of the calling process since its client's first use there.
 
     ``called`` = ``accepted`` + all of ``refused``, and ``accepted`` = ``delivered`` + all of

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ._loaded import loaded_class
+
 if TYPE_CHECKING:
+    from decimal import Decimal
     from typing import TypedDict
 
     from typing_extensions import Unpack
@@ -40,11 +42,12 @@ _CLOSED_LISTS = {
 }
 _TEXTS = ("plan_id", "transaction_id", "store")
 _NAMES = {*_TEXTS, "price", "currency", "plan_period", *_CLOSED_LISTS}
-_is_currency = re.compile(r"[A-Z]{3}").fullmatch
+_CURRENCY = r"[A-Z]{3}"
 #: Years to days, or weeks, or a time after them; one part at least, and one after a T.
-_is_duration = re.compile(
-    r"P(?:\d+W|(?=.)(?:\d+Y)?(?:\d+M)?(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+S)?)?)", re.ASCII
-).fullmatch
+_DURATION = (
+    r"P(?:[0-9]+W|(?=.)(?:[0-9]+Y)?(?:[0-9]+M)?(?:[0-9]+D)?"
+    r"(?:T(?=.)(?:[0-9]+H)?(?:[0-9]+M)?(?:[0-9]+S)?)?)"
+)
 
 
 class BillingEvent(str, Enum):
@@ -124,9 +127,10 @@ def _plain(value: Any) -> Any:
     """The number of a Decimal, which elsewhere is sent as text, and the text of a str Enum."""
     if issubclass(type(value), str):
         return str.__str__(value)
-    if not issubclass(type(value), Decimal) or Decimal.is_snan(value):
+    decimal = loaded_class("decimal", "Decimal")
+    if not issubclass(type(value), decimal) or decimal.is_snan(value):
         return value
-    return Decimal.__float__(value)
+    return decimal.__float__(value)
 
 
 def _problem(values: dict[str, Any]) -> str | None:
@@ -135,9 +139,9 @@ def _problem(values: dict[str, Any]) -> str | None:
             return f"{name} must be a non-empty string."
     if "price" in values and not _is_number(values["price"]):
         return "price must be a finite number in major units, such as 49.0."
-    if "currency" in values and not _matches(_is_currency, values["currency"]):
+    if "currency" in values and not _matches(_CURRENCY, values["currency"]):
         return "currency must be an ISO 4217 code in upper case, such as EUR."
-    if "plan_period" in values and not _matches(_is_duration, values["plan_period"]):
+    if "plan_period" in values and not _matches(_DURATION, values["plan_period"]):
         return "plan_period must be an ISO 8601 duration, such as P1M."
     for name, allowed in _CLOSED_LISTS.items():
         if name in values and not (type(values[name]) is str and values[name] in allowed):
@@ -152,5 +156,5 @@ def _is_number(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-def _matches(pattern: Any, value: Any) -> bool:
-    return type(value) is str and pattern(value) is not None
+def _matches(pattern: str, value: Any) -> bool:
+    return type(value) is str and re.fullmatch(pattern, value) is not None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ChannelName = Literal["email", "sms", "push"]
 
 
-@dataclass(frozen=True)
-class Channel:
+class Channel(NamedTuple):
     """One address of a user, with consent. Checked by ``identify()``, so making one never raises.
 
     Args:

@@ -11,7 +11,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from whisperr import Whisperr
-from whisperr._options import OptionArguments
+from whisperr._options import Options
 from whisperr.django.users import RequestResolver, RequestUser
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SINGLE = ("api_key", "base_url", "disabled", "debug", "app_version", "resolve_us
 #: What the dict WHISPERR takes besides the options of the client.
 OWN = ("on_commit", "resolve_user")
 #: Everything that the dict WHISPERR takes.
-KNOWN = ("api_key", *OptionArguments.__annotations__, *OWN)
+KNOWN = (*Options._fields, *OWN)
 #: What may be given by its dotted path.
 _CALLABLE = ("on_error", "before_send", "session_factory", "resolve_user")
 _SETTINGS = {"WHISPERR", *(f"WHISPERR_{name.upper()}" for name in SINGLE)}
