@@ -28,12 +28,17 @@ def os_fork() -> int:
 
 
 def raw_fork() -> int:
-    """The fork of the C library, behind the interpreter's back: no hook runs."""
+    """The fork of the C library, behind the interpreter's back: no hook runs.
+
+    Waits until every other thread is blocked in a system call: CPython itself does not survive
+    such a fork beside a running one, the child keeps a thread state too many.
+    """
+    _wait_until_others_block()
     pid: int = ctypes.PyDLL(None).fork()
     return pid
 
 
-def wait_until_others_block(seconds: float = SECONDS) -> None:
+def _wait_until_others_block(seconds: float = SECONDS) -> None:
     """Until every other thread is blocked in a system call: it had the GIL for the taking."""
     deadline = time.monotonic() + seconds
     quiet = 0

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import forked
 import lab
-from forked import wait_until_others_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,18 +130,13 @@ def raw_fork() -> None:
 
 
 def _raw_fork() -> int:
-    """Fork as uWSGI does, while every other thread is blocked in a system call.
-
-    CPython itself does not survive a fork in C beside a running thread: the child keeps
-    a thread state too many.
-    """
+    """Fork as uWSGI does, while the sender waits for operations."""
     client.flush()
     loop = client._local.get()._sender._loop
     deadline = time.monotonic() + 10
     while not loop.idle:  # set right before the sender waits for operations
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    wait_until_others_block()
     return forked.raw_fork()
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 import lab
-from forked import raw_fork, wait_until_others_block
+from forked import raw_fork
 from whisperr import _connection, _delivery, _loop, _waiter
 
 if TYPE_CHECKING:
@@ -287,9 +287,7 @@ def main(state: str, fork: str, seed: str) -> None:
         _loop_of(client).closing = True  # it has nothing left to do
         _loop_of(client).wake()
     _wait_until(lambda: hold.stay)
-    if fork == "raw_fork":
-        wait_until_others_block()
-    else:
+    if fork != "raw_fork":
         time.sleep(random.uniform(0, 0.003))  # the instant is seeded, too
     stay = hold.stay
     child = raw_fork() if fork == "raw_fork" else os.fork()
