@@ -173,6 +173,7 @@ def last_look() -> None:
 
 
 # --- Locks that another thread holds ----------------------------------------------------------
+# The sender has made its handshake by then: beside one, a child may find a lock of OpenSSL's held.
 
 
 def manager_lock() -> None:
@@ -193,6 +194,7 @@ def pool_queue_lock() -> None:
 
 def logging_lock() -> None:
     """The lock of a handler of the logger `whisperr`; the child has something to log."""
+    _delivered_session()
     handler = logging.StreamHandler()
     logging.getLogger("whisperr").addHandler(handler)
     assert handler.lock is not None
@@ -201,6 +203,7 @@ def logging_lock() -> None:
 
 def import_lock() -> None:
     """Another thread imports a module that somebody may import late."""
+    _delivered_session()
 
     class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
