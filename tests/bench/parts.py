@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 USER = "user_123"
+_BARE_FORK = Path(__file__).with_name("bare_fork.py")
+#: What a process imported before it forks; each also what stands before it.
+_IMPORTED = ("", "threading", "logging", "requests", "whisperr")
 _LOOPS, _CALLS, _CHILDREN = 300, 200, 50
 _STEPS = (
     "os.fork()",
@@ -111,6 +115,21 @@ def _in_a_child(client: Any) -> list[dict[str, float]]:
     return list(steps)
 
 
+def forks_by_what_is_imported() -> dict[str, float]:
+    """Seconds from before a fork to its return in the child, in processes that do nothing else."""
+    return {
+        name or "nothing": float(
+            subprocess.run(
+                [sys.executable, "-E", str(_BARE_FORK), *filter(None, _IMPORTED[: place + 1])],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for place, name in enumerate(_IMPORTED)
+    }
+
+
 def _page_faults() -> int:
     """Of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -122,6 +141,9 @@ def main() -> None:
     steps = {
         "From before a fork to the third call in the child, µs": seconds,
         "Page faults of the child in it": faults,
+        "A fork alone, by what is imported, each with those before it, µs": (
+            forks_by_what_is_imported()
+        ),
         "Of a call of track(), µs": steps_of_a_call(warmed(held=True)),
     }
     print(json.dumps(steps), flush=True)

@@ -100,11 +100,12 @@ def test_a_goal_is_reached_or_not_by_the_medians() -> None:
 
 
 def test_the_steps_of_a_call_add_up_to_it_and_a_child_s_are_found(url: str) -> None:
-    seconds, faults, call = parts(CLIENTS[0], url, HERE.parent).values()
+    seconds, faults, forks, call = parts(CLIENTS[0], url, HERE.parent).values()
     *steps, whole = call.values()
     assert sum(steps) == pytest.approx(whole)
     assert seconds.keys() == faults.keys()
     assert faults["the state of the process"] > faults["the third call"]
+    assert forks["nothing"] < forks["whisperr"]
 
 
 def test_the_page_has_what_the_runs_say(tmp_path: Path) -> None:
