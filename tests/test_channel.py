@@ -26,7 +26,7 @@ def test_each_kind_of_channel_has_a_maker_that_opts_in() -> None:
         ("push", Channel.push("a@example.com")),
     ):
         expected = {"channel": kind, "address": "a@example.com", "opted_in": True, **BLANK}
-        assert made._asdict() == expected
+        assert vars(made) == expected
 
 
 def test_consent_and_verification_are_the_second_and_third_argument() -> None:

@@ -412,6 +412,19 @@ def test_a_numpy_scalar_is_known_and_an_array_is_not(encode: Encode) -> None:
     assert json.loads(encode({"v": values})) == {"v": [3, None, True, "a", "<ndarray>"]}
 
 
+@pytest.mark.parametrize("module", ["numpy", "decimal", "uuid"])
+def test_a_mock_of_a_module_costs_no_more_than_the_value(
+    encode: Encode, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As documentation builders and tests put into sys.modules."""
+    monkeypatch.setitem(sys.modules, module, MagicMock())
+    assert json.loads(encode({"v": [Unknown(), 1]})) == {"v": ["<Unknown>", 1]}
+
+
+class Unknown:
+    """No type of ours."""
+
+
 def test_a_caller_with_next_to_no_stack_left_gets_a_recursion_error_and_no_crash() -> None:
     def descend(frames: int) -> bytes:
         return descend(frames - 1) if frames else WITH.encode({"value": {Decimal(1)}})

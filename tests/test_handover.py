@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from whisperr._handover import Handover, Record, Takeover
-from whisperr._options import checked_options
+from whisperr._options import Options
 from whisperr._process import ProcessState
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_an_exit_waits_until_the_last_settlement_is_noted() -> None:
     record = Record()
     assert record.lock()
     takeover = Takeover(record, ENTRIES, too_late=0, reported=0)
-    state = ProcessState(checked_options(api_key="wrk_x", flush_interval=0), Handover())
+    state = ProcessState(Options(api_key="wrk_x", flush_interval=0), Handover())
     state._loop.add(takeover)
     state.finish(state.start(time.monotonic() + 5, at_exit=True))
     assert takeover.finished

@@ -531,7 +531,6 @@ def test_a_channel_that_the_contract_does_not_know_refuses_the_identify(channels
 
 
 def test_a_channel_in_the_place_of_the_list_is_told_so() -> None:
-    """It is a tuple itself, whose first element is no channel."""
     text = refused(identify(channels=Channel.sms("+15551234567")))
     assert text == "channels must be a list of Channel objects or dicts."
 

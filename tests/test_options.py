@@ -12,7 +12,7 @@ import pytest
 
 from tables import codes, table
 from whisperr import Whisperr, _options
-from whisperr._options import Options, checked_options
+from whisperr._options import Options
 
 KEY = "wrk_live_5ecret"
 FIELDS = list(Options._fields)
@@ -37,7 +37,7 @@ def test_the_document_has_every_option_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_document_names_the_default(name: str) -> None:
-    options = checked_options(disabled=True)
+    options = Options(disabled=True)
     value = False if name == "disabled" else getattr(options, name)
     assert codes(ROWS[name][1]) == [str(value)]
 
@@ -49,9 +49,9 @@ def test_the_document_names_the_environment_variable_if_there_is_one(
     variable = f"WHISPERR_{name.upper()}"
     values = {"base_url": "https://x.example", "disabled": "1", "debug": "1"}
     monkeypatch.setenv("WHISPERR_API_KEY", KEY)
-    before = getattr(checked_options(), name)
+    before = getattr(Options(), name)
     monkeypatch.setenv(variable, values.get(name, "7"))
-    is_read = getattr(checked_options(), name) != before
+    is_read = getattr(Options(), name) != before
     assert codes(ROWS[name][3]) == ([variable] if is_read else [])
     assert is_read == (name.upper() in VARIABLES)
 
@@ -93,7 +93,7 @@ def test_every_option_is_described_in_the_code() -> None:
 
 def test_options_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        checked_options(KEY).flush_at = 5  # type: ignore[misc]
+        Options(KEY).flush_at = 5  # type: ignore[misc]
 
 
 def test_an_unknown_option_is_a_type_error() -> None:
@@ -114,18 +114,18 @@ def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
         "disabled": False,
         "debug": False,
     }
-    options = checked_options(**given)
+    options = Options(**given)
     assert {name: getattr(options, name) for name in given} == given
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_an_empty_variable_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"WHISPERR_{name}", "")
-    assert getattr(checked_options(disabled=True), name.lower()) == getattr(
-        checked_options(disabled=True, api_key=None), name.lower()
+    assert getattr(Options(disabled=True), name.lower()) == getattr(
+        Options(disabled=True, api_key=None), name.lower()
     )
-    assert checked_options(api_key=KEY).url == "https://api.whisperr.net"
-    assert checked_options(api_key=KEY).disabled is False
+    assert Options(api_key=KEY).url == "https://api.whisperr.net"
+    assert Options(api_key=KEY).disabled is False
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_an_empty_variable_counts_as_unset(name: str, monkeypatch: pytest.Monkey
 def test_a_switch_in_the_environment(text: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHISPERR_DISABLED", text)
     monkeypatch.setenv("WHISPERR_DEBUG", text)
-    options = checked_options(api_key=KEY)
+    options = Options(api_key=KEY)
     assert (options.disabled, options.debug) == (on, on)
 
 
@@ -144,7 +144,7 @@ def test_a_client_without_a_key_can_be_made_where_it_is_disabled(
 ) -> None:
     """A module-level client must import in CI."""
     monkeypatch.setenv("WHISPERR_DISABLED", "1")
-    assert checked_options().api_key is None
+    assert Options().api_key is None
 
 
 # --- Ranges -------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ WHOLE = ("flush_at", "max_queue_size", "max_batch_size", "max_retries")
 
 
 def options(**given: Any) -> Options:
-    return checked_options(**{"api_key": KEY, **given})
+    return Options(**{"api_key": KEY, **given})
 
 
 def refused(kind: type[Exception], **given: Any) -> str:
@@ -228,7 +228,7 @@ def test_text_is_a_string(name: str) -> None:
 
 def test_a_batch_larger_than_the_services_is_brought_down_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="500"):
-        assert checked_options(api_key=KEY, max_batch_size=501).max_batch_size == 500
+        assert Options(api_key=KEY, max_batch_size=501).max_batch_size == 500
 
 
 # --- Key and URL --------------------------------------------------------------------------
@@ -286,17 +286,17 @@ def test_a_url_that_cannot_be_the_services_is_refused_without_being_shown(url: s
     ],
 )
 def test_a_url_ends_without_a_slash(given: str, url: str) -> None:
-    assert checked_options(api_key=KEY, base_url=given).url == url
+    assert Options(api_key=KEY, base_url=given).url == url
 
 
 def test_plain_http_to_another_host_warns() -> None:
     with pytest.warns(UserWarning, match="unencrypted"):
-        checked_options(api_key=KEY, base_url="http://api.example")
+        Options(api_key=KEY, base_url="http://api.example")
 
 
 def test_a_publishable_key_warns() -> None:
     with pytest.warns(UserWarning, match="publishable") as caught:
-        checked_options(api_key="wpk_5ecret")
+        Options(api_key="wpk_5ecret")
     assert "5ecret" not in str(caught[0].message)
 
 
@@ -308,7 +308,7 @@ def test_a_warning_names_the_line_that_made_the_client() -> None:
 
 
 def test_a_repr_shows_no_secret_and_no_callback() -> None:
-    shown = repr(checked_options(api_key=KEY, on_error=lambda _: KEY, before_send=lambda a, _: a))
+    shown = repr(Options(api_key=KEY, on_error=lambda _: KEY, before_send=lambda a, _: a))
     assert "5ecret" not in shown
     assert "lambda" not in shown
     assert "flush_at=20" in shown

@@ -14,7 +14,7 @@ from runs import over_http_and_tls
 from test_adapter import Probe
 from whisperr import Stats, Whisperr
 from whisperr._handover import Handover
-from whisperr._options import checked_options
+from whisperr._options import Options
 from whisperr._process import ProcessState
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_the_first_delivery_makes_the_session_and_the_tls_context(
 
 def test_each_number_is_recorded_and_none_is_computed_from_the_others() -> None:
     """So that an operation that came to no outcome unbalances them."""
-    state = ProcessState(checked_options(api_key="wrk_test"), Handover())
+    state = ProcessState(Options(api_key="wrk_test"), Handover())
     counters = state._counters
     recorded = {
         "accepted": counters.accepted,
@@ -100,7 +100,7 @@ class At:
 def test_an_operation_that_moves_during_the_look_is_work_all_the_same(in_flight: bool) -> None:
     """Else flush() returned before its exchange, and an exit did not wait for it."""
     for number in itertools.count(1):
-        state = ProcessState(checked_options(api_key="wrk_test"), Handover())
+        state = ProcessState(Options(api_key="wrk_test"), Handover())
         queue = state._queue
         queue.append(b"{}")
         if in_flight:

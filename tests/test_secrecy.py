@@ -9,6 +9,7 @@ import re
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raw_server import Peer, RawServer, Request, clean_environment
+from whisperr import Whisperr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,3 +145,35 @@ def test_neither_the_key_nor_personal_data_is_in_anything(said: Said) -> None:
 def surroundings(word: str, text: str) -> list[str]:
     """Where a word occurs, cut short: pytest takes minutes to compare what was said."""
     return [text[max(0, found.start() - 80) :][:200] for found in re.finditer(word, text)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"flush_at": 0}, {"no_option": 1}, {"debug": "yes"}, {"base_url": "ftp://x"}, {"on_error": 1}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_no_frame_of_a_failed_construction_shows_the_key_under_another_name(
+    wrong: dict[str, Any],
+) -> None:
+    """Error trackers send the locals of each frame, of a sequence or a dict the items.
+
+    They hide what is called api_key.
+    """
+    with pytest.raises((TypeError, ValueError)) as raised:
+        Whisperr(KEY, **wrong)
+    frames = [entry.frame.f_locals for entry in raised.traceback[1:]]
+    assert frames
+    for names in frames:
+        shown = {name: _as_sent(value) for name, value in names.items() if name != "api_key"}
+        assert SECRET not in str(shown), shown
+
+
+def _as_sent(value: object) -> str:
+    if isinstance(value, Mapping):
+        return str({_as_sent(key): _as_sent(item) for key, item in value.items()})
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return str([_as_sent(item) for item in value])
+    try:
+        return repr(value)
+    except AttributeError:  # of what is not made yet
+        return ""

@@ -18,6 +18,7 @@ ORDER = [
     "_version",
     "errors",
     "_loaded",
+    "_value",
     "billing",
     "channel",
     "_fork",

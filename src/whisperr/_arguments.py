@@ -139,15 +139,14 @@ def checked_channels(channels: Any) -> list[dict[str, Any]]:
     if channels is None:
         return []
     for kind in (list, tuple):
-        if is_a(channels, kind) and not is_a(channels, Channel):
+        if is_a(channels, kind):
             return [_channel(channel) for channel in list(kind.__iter__(channels))]
     raise Invalid("channels must be a list of Channel objects or dicts.")
 
 
 def _channel(channel: Any) -> dict[str, Any]:
     if is_a(channel, Channel):
-        values = zip(Channel._fields, tuple.__iter__(channel), strict=True)
-        given = {name: value for name, value in values if value is not None}
+        given = {name: value for name, value in vars(channel).items() if value is not None}
     elif is_a(channel, dict):
         given = named_fields("A channel", channel)
         if "type" in given:

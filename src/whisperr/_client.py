@@ -13,7 +13,7 @@ from ._fork import ProcessLocal
 from ._handover import Handover
 from ._hosts import Wiring
 from ._operation import Encoder, Refusal
-from ._options import checked_options
+from ._options import Options
 from ._process import ProcessState
 from ._result import FlushResult
 from ._schedule import NEVER
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._fork import Identity
-    from ._options import OptionArguments, Options
+    from ._options import OptionArguments
     from ._stats import Stats
     from ._verbs import Acceptor
 
@@ -55,7 +55,7 @@ class Whisperr(Verbs):
     """
 
     def __init__(self, api_key: str | None = None, **options: Unpack[OptionArguments]) -> None:
-        self._configure(checked_options(api_key, **options))
+        self._configure(Options(api_key, **options))
 
     def _configure(self, options: Options) -> None:
         self._options = options

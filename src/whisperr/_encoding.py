@@ -112,10 +112,10 @@ def _require_known(value: Any, depth: int, allowance: Allowance) -> None:
         kind = type(item)
         if kind in CONTAINERS:
             _require_known(item, depth + 1, allowance)
-        elif kind is loaded_class("uuid", "UUID"):
-            _require_whole(item)
         elif kind not in ORJSON_SCALARS:
-            raise NotPlain
+            if kind is not loaded_class("uuid", "UUID"):
+                raise NotPlain
+            _require_whole(item)
 
 
 def _require_whole(value: UUID) -> None:
@@ -149,12 +149,12 @@ def _careful(value: Any, depth: int, parents: tuple[int, ...], allowance: Allowa
         if represent is not None:
             return represent(value)
         fields = _fields_of_dataclass(value)
+        if fields is None:
+            return _scalar_of_numpy(value, depth, allowance)
     except RecursionError:
         raise
     except _FAULTS:  # costs no more than the value
         return _stand_in(value)
-    if fields is None:
-        return _scalar_of_numpy(value, depth, allowance)
     if id(value) in parents:
         return "<cycle>"
     return _careful_container(fields, depth, (*parents, id(value)), allowance)

@@ -1,7 +1,8 @@
 """Modules that a value may come from and that we never import: each costs every user's start.
 
-Where nobody imported the module, no value comes from it. An import inside a call would not do
-either: a child that was forked in the middle of one waits for it for ever.
+A value of theirs comes with the module: one that was taken out of `sys.modules` is not known any
+more. An import inside a call would not do: a child that was forked in the middle of one waits for
+it for ever.
 """
 
 from __future__ import annotations
@@ -17,4 +18,5 @@ def loaded(module: str, name: str) -> Any:
 
 def loaded_class(module: str, name: str) -> Any:
     """A class of a module, or an empty tuple, of which `issubclass` finds none."""
-    return loaded(module, name) or ()
+    found = loaded(module, name)
+    return found if isinstance(found, type) else ()  # a mock of a module has mocks of classes

@@ -6,10 +6,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from . import _capture
+from ._value import Value
 from .errors import WhisperrError
 
 if TYPE_CHECKING:
@@ -50,8 +51,16 @@ if TYPE_CHECKING:
         session_factory: Callable[[], requests.Session] | None
 
 
-class Options(NamedTuple):
-    """The options of a client; the same in every process. `checked_options` makes valid ones."""
+class Options(Value):
+    """The validated options of a client; the same in every process.
+
+    Each is what is given, else the environment's, else the default. Warns where a value is taken
+    but is probably not what was meant.
+
+    Raises:
+        ValueError: for a value outside its range, with what to write instead.
+        TypeError: for a value of another type or an unknown option.
+    """
 
     #: The app's server key (`wrk_…`), a secret. Falls back to WHISPERR_API_KEY.
     api_key: str | None = None
@@ -86,78 +95,65 @@ class Options(NamedTuple):
     #: Makes the `requests.Session` of a process, on its first delivery.
     session_factory: Callable[[], requests.Session] | None = None
 
+    def __init__(self, api_key: str | None = None, **given: Unpack[OptionArguments]) -> None:
+        super().__init__(**given)  # not the key: a traceback may show what a frame was given
+        self._set("api_key", api_key)
+        self._fall_back()
+        _check_number("flush_at", self.flush_at, whole=True, least=1)
+        _check_number("flush_interval", self.flush_interval, least=0)
+        _check_number("max_queue_size", self.max_queue_size, whole=True, least=1)
+        _check_number("max_queue_bytes", self.max_queue_bytes, whole=True, least=256 * 1024)
+        _check_number("max_batch_size", self.max_batch_size, whole=True, least=1)
+        _check_number("max_retries", self.max_retries, whole=True, least=0)
+        _check_number("request_timeout", self.request_timeout, above=0)
+        _check_number("shutdown_timeout", self.shutdown_timeout, least=0)
+        self._check_types()
+        needs_no_key = self.disabled or _capture.recorder is not None
+        warned = [_check_url(self.url), None if needs_no_key else _check_key(self.api_key)]
+        if self.max_batch_size > SERVICE_BATCH_SIZE:
+            warned += [
+                f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."
+            ]
+            self._set("max_batch_size", SERVICE_BATCH_SIZE)
+        for warning in filter(None, warned):
+            # Past this and the client's constructor, to the line that wrote the option.
+            warnings.warn(warning, UserWarning, stacklevel=3)
+
     @property
     def url(self) -> str:
         """The base URL without a trailing slash."""
         return (self.base_url or "").rstrip("/")
 
     def __repr__(self) -> str:
-        shown = [
-            f"{name}={value!r}" for name, value in self._asdict().items() if name not in _HIDDEN
-        ]
+        shown = (f"{name}={getattr(self, name)!r}" for name in self._fields if name not in _HIDDEN)
         return f"Options({', '.join(shown)})"
 
+    def _set(self, name: str, value: object) -> None:
+        self.__dict__[name] = value  # nobody else can
 
-def checked_options(api_key: str | None = None, **given: Unpack[OptionArguments]) -> Options:
-    """The options of a client: what is given, else the environment's, else the default.
+    def _fall_back(self) -> None:
+        if self.api_key is None:
+            self._set("api_key", os.environ.get("WHISPERR_API_KEY") or None)
+        if self.base_url is None:
+            url = os.environ.get("WHISPERR_BASE_URL") or "https://api.whisperr.net"
+            self._set("base_url", url)
+        if self.app_version is None:
+            self._set("app_version", os.environ.get("WHISPERR_APP_VERSION") or None)
+        for name in ("disabled", "debug"):
+            if getattr(self, name) is None:
+                given = os.environ.get(f"WHISPERR_{name.upper()}", "").strip().lower()
+                self._set(name, given in _TRUE)
 
-    Warns where a value is taken, but is probably not what was meant.
-
-    Raises:
-        ValueError: for a value outside its range, with what to write instead.
-        TypeError: for a value of another type or an unknown option.
-    """
-    options = _with_fall_backs(Options(api_key, **given))
-    _check_numbers(options)
-    _check_types(options)
-    needs_no_key = options.disabled or _capture.recorder is not None
-    warned = [_check_url(options.url), None if needs_no_key else _check_key(options.api_key)]
-    if options.max_batch_size > SERVICE_BATCH_SIZE:
-        warned += [f"max_batch_size is brought down to {SERVICE_BATCH_SIZE}, the service's limit."]
-        options = options._replace(max_batch_size=SERVICE_BATCH_SIZE)
-    for warning in filter(None, warned):
-        # Past this and the client's constructor, to the line that wrote the option.
-        warnings.warn(warning, UserWarning, stacklevel=3)
-    return options
-
-
-def _with_fall_backs(options: Options) -> Options:
-    texts = {
-        "api_key": os.environ.get("WHISPERR_API_KEY") or None,
-        "base_url": os.environ.get("WHISPERR_BASE_URL") or "https://api.whisperr.net",
-        "app_version": os.environ.get("WHISPERR_APP_VERSION") or None,
-    }
-    switches = {
-        name: os.environ.get(f"WHISPERR_{name.upper()}", "").strip().lower() in _TRUE
-        for name in ("disabled", "debug")
-    }
-    others: dict[str, Any] = {**texts, **switches}
-    return options._replace(
-        **{name: value for name, value in others.items() if getattr(options, name) is None}
-    )
-
-
-def _check_numbers(options: Options) -> None:
-    _check_number("flush_at", options.flush_at, whole=True, least=1)
-    _check_number("flush_interval", options.flush_interval, least=0)
-    _check_number("max_queue_size", options.max_queue_size, whole=True, least=1)
-    _check_number("max_queue_bytes", options.max_queue_bytes, whole=True, least=256 * 1024)
-    _check_number("max_batch_size", options.max_batch_size, whole=True, least=1)
-    _check_number("max_retries", options.max_retries, whole=True, least=0)
-    _check_number("request_timeout", options.request_timeout, above=0)
-    _check_number("shutdown_timeout", options.shutdown_timeout, least=0)
-
-
-def _check_types(options: Options) -> None:
-    for name in ("api_key", "base_url", "app_version"):
-        if not isinstance(getattr(options, name), (str, type(None))):
-            raise TypeError(f"{name} must be a string.")
-    for name in ("disabled", "debug"):
-        if not isinstance(getattr(options, name), bool):
-            raise TypeError(f"{name} must be True, False or None.")
-    for name in ("on_error", "before_send", "session_factory"):
-        if getattr(options, name) is not None and not callable(getattr(options, name)):
-            raise TypeError(f"{name} must be callable or None.")
+    def _check_types(self) -> None:
+        for name in ("api_key", "base_url", "app_version"):
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise TypeError(f"{name} must be a string.")
+        for name in ("disabled", "debug"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True, False or None.")
+        for name in ("on_error", "before_send", "session_factory"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable or None.")
 
 
 def _check_number(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
+
+from ._value import Value
 
 _RETRY = frozenset({408, 425, 429})
 _MISCONFIGURED = frozenset({404, 405, 407, 421})
@@ -22,7 +24,7 @@ class Verdict(Enum):
     DROP = "drop"
 
 
-class Outcome(NamedTuple):
+class Outcome(Value):
     """One exchange, judged.
 
     Attributes:

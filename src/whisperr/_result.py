@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ._value import Value
 
 
-class FlushResult(NamedTuple):
+class FlushResult(Value):
     """What a flush came to; true when nothing accepted before it is left or was lost.
 
     Attributes:
@@ -23,7 +23,7 @@ class FlushResult(NamedTuple):
     def __bool__(self) -> bool:
         return not self.dropped and not self.queued
 
-    def __add__(self, other: FlushResult) -> FlushResult:  # type: ignore[override]
+    def __add__(self, other: FlushResult) -> FlushResult:
         return FlushResult(
             self.delivered + other.delivered,
             self.dropped + other.dropped,

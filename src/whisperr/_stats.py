@@ -6,10 +6,11 @@ import itertools
 import sys
 from collections import deque
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ._operation import Reason
 from ._role import role_of
+from ._value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ class Counters:
         )
 
 
-class ProcessInfo(NamedTuple):
+class ProcessInfo(Value):
     """Who this process is.
 
     Attributes:
@@ -139,11 +140,12 @@ class ProcessInfo(NamedTuple):
     role: str | None
 
 
-class Stats(NamedTuple):
+class Stats(Value):
     """The accounts of the calling process since its client's first use there.
 
     ``called`` = ``accepted`` + all of ``refused``, and ``accepted`` = ``delivered`` + all of
     ``dropped`` + ``queued`` + ``in_flight``, whenever no call or delivery is under way.
+    ``vars()`` has all of them by name.
 
     Attributes:
         called: track() and identify() calls that came to an outcome.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from ._value import Value
 
 ChannelName = Literal["email", "sms", "push"]
 
 
-class Channel(NamedTuple):
+class Channel(Value):
     """One address of a user, with consent. Checked by ``identify()``, so making one never raises.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import fcntl
 import os
 import socket
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from whisperr import Whisperr
+    from whisperr._stats import Counters
 
 EVENTS, IDENTIFIES = 1000, 3
 
@@ -26,9 +28,13 @@ def main() -> None:
 
 
 def _client(**options: Any) -> Whisperr:
-    return lab.client(
+    made: list[Counters] = []  # not the client, which a scenario may drop
+    atexit.register(lambda: lab.note("exchanges", made=made[0].requests))  # first, to run last
+    client = lab.client(
         shutdown_timeout=float(os.environ.get("LAB_SHUTDOWN_TIMEOUT", "5")), **options
     )
+    made.append(client._local.get()._counters)
+    return client
 
 
 def _ends_with(client: Whisperr) -> None:

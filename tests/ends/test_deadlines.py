@@ -95,6 +95,14 @@ def test_an_exit_takes_at_most_2_s_when_the_port_is_refused(
     run_in_vain(server, api_key, tmp_path, teardown, sender, url, timeout=10.0, seconds=2.0)
 
 
+def test_an_exit_tries_a_refused_port_twice(
+    server: LocalServer, api_key: str, tmp_path: Path, refused_address: str
+) -> None:
+    url = f"http://{refused_address}"
+    result = run_script(server, api_key, tmp_path, SCRIPT, "none", url=url)
+    assert [line["made"] for line in result.lines("exchanges")] == [2]
+
+
 def test_an_exit_with_a_live_sender_ends_in_time_when_the_name_server_is_silent(
     server: LocalServer, api_key: str, tmp_path: Path, teardown: float
 ) -> None:

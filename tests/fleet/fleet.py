@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fleet.service import Service
 from fleet.worker import Tracking, Worker
-from whisperr._options import checked_options
+from whisperr._options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Fleet:
         self._simulation = simulation
         self._random = Random(seed)
         self._tracking = Tracking((body, 0, 0.0), rate)
-        self._options = checked_options(api_key="wrk_fleet", **(options or {}))
+        self._options = Options(api_key="wrk_fleet", **(options or {}))
         self._all: list[Worker] = []
         sizes = [min(_HOST, workers - first) for first in range(0, workers, _HOST)]
         self._hosts = [self._boot(size) for size in sizes]

@@ -203,6 +203,8 @@ def logging_lock() -> None:
 
 def import_lock() -> None:
     """Another thread imports a module that somebody may import late."""
+    missing = [name for name in LATE_MODULES if name not in sys.modules]
+    wanted = missing[0]
     _delivered_session()
 
     class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -212,8 +214,6 @@ def import_lock() -> None:
         def exec_module(self, _: object) -> None:
             hold.stand()
 
-    missing = [name for name in LATE_MODULES if name not in sys.modules]
-    wanted = missing[0]
     sys.meta_path.insert(0, Finder())
 
     def load() -> None:
