@@ -207,7 +207,9 @@ def test_what_threads_track_during_a_shutdown_is_delivered_or_refused_and_nothin
 ) -> None:
     gate.open.set()
     errors: list[WhisperrError] = []
-    client = new_client(service, flush_at=20, on_error=errors.append)
+    # On a slow machine the four are faster than the sender for a while: nothing may overflow.
+    room = {"max_queue_size": 10**6, "max_queue_bytes": 2**30}
+    client = new_client(service, flush_at=20, on_error=errors.append, **room)
     started = threading.Barrier(5)
 
     def work() -> list[str]:
