@@ -76,5 +76,6 @@ def _unpacked(request: dict[str, Any], body: bytes) -> bytes:
 
 
 def _counts(body: bytes) -> bool:
+    """Whether it is no request of the warm-up; one that was encoded late has no id any more."""
     first = _ID.search(body)
-    return first is not None and first[1] < _WARM_UP
+    return _CHANGED in body or (first is not None and first[1] < _WARM_UP)
