@@ -151,6 +151,13 @@ def test_ids_are_strings_ints_or_uuids_as_text(given: Any, text: str) -> None:
     assert sent(identify(external_user_id=given))["external_user_id"] == text
 
 
+def test_an_id_of_no_type_of_ours_is_refused_beside_a_mock_of_uuid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "uuid", MagicMock())
+    assert "non-empty string" in refused(event(external_user_id=object()))
+
+
 @pytest.mark.parametrize("given", ["", None, True, False, 1.0, b"x", [], {}, object(), "a\ud800"])
 def test_any_other_id_is_refused(given: Any) -> None:
     assert "external_user_id" in refused(event(external_user_id=given))
