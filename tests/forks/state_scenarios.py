@@ -152,19 +152,23 @@ def recv() -> None:
 
 def backoff() -> None:
     """The service failed (a fault of the server); it pauses before it tries again."""
+    # As long as a fork may take on a busy machine; whoever flushes ends the pause.
+    _pause(lambda _jitter, _least, _most: SECONDS)
 
+
+def retry_after() -> None:
+    """The service asked for a pause (a fault of the server), which nobody ends."""
+    _pause(lambda _jitter, _least, most: most)
+
+
+def _pause(jitter: Callable[..., float]) -> None:
     def wait(original: Callable[..., Any], flag: _waiter.Flag, seconds: float) -> Any:
         if not (_in_sender() and _loop_of(client)._delivery.backoff.resume_at > time.monotonic()):
             return original(flag, seconds)
         return hold.during(lambda: original(flag, seconds))
 
     wrap(_waiter.Flag, "wait", wait)
-    wrap(_loop_of(client)._delivery.backoff, "jitter", lambda _jitter, _least, most: most)
-
-
-def retry_after() -> None:
-    """The service asked for a pause (a fault of the server)."""
-    backoff()
+    wrap(_loop_of(client)._delivery.backoff, "jitter", jitter)
 
 
 def last_look() -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 SCRIPT = "forks/state_scenarios.py"
 #: What the server does to the first request, so that the sender comes into the state.
 FAULTS: dict[str, dict[str, Any]] = {
-    "recv": {"action": "delay", "delay": 0.5},
+    "recv": {"action": "delay", "delay": 1.0},
     "backoff": {"action": "status", "status": 503},
     "retry_after": {"action": "status", "status": 503, "retry_after": 1},
 }
