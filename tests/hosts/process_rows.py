@@ -171,8 +171,10 @@ class DjangoRow(Row):
         """SIGTERM; again where it came right before the reloader began to wait for its child.
 
         Python looks for signals between two calls into C: one that comes after the look and
-        before waitpid() began is seen when that returns, which here it never does.
+        before waitpid() began is seen when that returns, which here it never does. One that comes
+        while the reloader starts the child leaves that running: so the child must serve first.
         """
+        lab.wait_until(lab.answers)
         signalled = 0.0
 
         def has_stopped() -> bool:

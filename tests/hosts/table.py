@@ -28,11 +28,12 @@ def write(results: list[Result], document: Path) -> None:
 
 
 def render(results: list[Result]) -> str:
-    """The table, then what is said of bounds and of endings that a host does not have."""
+    """The table, then its notes."""
     lines = [["host", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
     lines += [[row.name, *(_cell(row, column, results) for column in COLUMNS)] for row in ALL_ROWS]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{table}\n\n" + "\n".join(_remarks())
+    notes = "\n".join(f"{number}. {text}" for number, text in enumerate(_sentences(), 1))
+    return f"{table}\n\n{notes}"
 
 
 def endings_of(row: Row, column: str) -> list[str]:
@@ -47,7 +48,7 @@ def _cell(row: Row, column: str, results: list[Result]) -> str:
     for name in endings_of(row, column):
         text = _losses(row, name, results)
         parts.append(text if name == column else f"{name}: {text}")
-    return "<br>".join(parts) or NONE
+    return "<br>".join(parts) or f"{NONE} ({note(row.missing[column])})"
 
 
 def _losses(row: Row, ending: str, results: list[Result]) -> str:
@@ -59,20 +60,29 @@ def _losses(row: Row, ending: str, results: list[Result]) -> str:
     if not cells:
         return NOT_RUN
     lost, tracked = (sum(cell[name] for cell in cells) for name in ("lost", "tracked"))
-    bound = ending != NORMAL and row.endings[ending].bound is not None
-    return f"{lost:,} of {tracked:,}".replace(",", " ") + " (bound)" * bound
+    text = f"{lost:,} of {tracked:,}".replace(",", " ")
+    bound = None if ending == NORMAL else row.endings[ending].bound
+    return text if bound is None else f"{text} (bound, {note(bound)})"
 
 
-def _remarks() -> list[str]:
-    """Each sentence once, with the cells that it is about."""
-    about: dict[str, list[str]] = {}
-    for row in ALL_ROWS:
-        for name, ending in row.endings.items():
-            if ending.bound is not None:
-                about.setdefault(ending.bound, []).append(f"{row.name} / {COLUMNS.get(name, name)}")
-        for column, reason in row.missing.items():
-            about.setdefault(reason, []).append(f"{row.name} / {COLUMNS[column]}")
-    return [f"- {sentence} ({'; '.join(cells)})" for sentence, cells in about.items()]
+def note(sentence: str) -> str:
+    """Where the document says it, such as "note 3"."""
+    return f"note {_sentences().index(sentence) + 1}"
+
+
+def _sentences() -> list[str]:
+    """What is said of bounds and of endings that a host does not have, as the table asks for it."""
+    said = [
+        sentence
+        for row in ALL_ROWS
+        for column in COLUMNS
+        for sentence in (
+            *(row.endings[name].bound for name in endings_of(row, column) if name != NORMAL),
+            row.missing.get(column),
+        )
+        if sentence is not None
+    ]
+    return list(dict.fromkeys(said))
 
 
 def main(path: str, *documents: str) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from hosts.row import COLUMNS, Row
 from hosts.rows import ALL_ROWS
-from hosts.table import NONE, endings_of
-from tables import table
+from hosts.table import NONE, endings_of, note
+from tables import DOCS, table
 
+PAGE = (DOCS / "hosts.md").read_text()
 DOCUMENTED = {cells[0]: cells[1:] for cells in table("hosts.md", "host")}
 
 
@@ -20,12 +21,28 @@ def test_the_document_has_every_row_in_its_order() -> None:
 def test_each_cell_says_whether_there_is_such_an_ending_and_whether_it_loses(row: Row) -> None:
     for column, cell in zip(COLUMNS, DOCUMENTED[row.name], strict=True):
         names = endings_of(row, column)
-        assert (cell == NONE) == (not names), (column, cell)
         assert (column in row.missing) == (not names), f"no reason for {column}"
-        bounds = [name for name in names if name in row.endings and row.endings[name].bound]
-        assert cell.count("(bound)") == len(bounds), (column, cell)
-        for part in cell.split("<br>") if names else []:
-            assert "(bound)" in part or part.split(": ")[-1].startswith("0 of "), (column, cell)
+        if not names:
+            assert cell == f"{NONE} ({note(row.missing[column])})"
+            continue
+        for name, part in zip(names, cell.split("<br>"), strict=True):
+            bound = row.endings[name].bound if name in row.endings else None
+            losses = part.split(": ")[-1]
+            assert losses.endswith(f" (bound, {note(bound)})") if bound else losses[:5] == "0 of "
+
+
+def test_the_document_has_every_note_under_its_number() -> None:
+    sentences = {*(bound for row in ALL_ROWS for bound in _bounds(row)), *_reasons()}
+    for sentence in sentences:
+        assert f"\n{note(sentence).removeprefix('note ')}. {sentence}\n" in PAGE
+
+
+def _bounds(row: Row) -> list[str]:
+    return [ending.bound for ending in row.endings.values() if ending.bound is not None]
+
+
+def _reasons() -> list[str]:
+    return [reason for row in ALL_ROWS for reason in row.missing.values()]
 
 
 def test_every_host_has_one_usual_cell() -> None:
