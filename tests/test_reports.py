@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +109,23 @@ def test_a_queue_that_does_not_move_speaks_up_once(monkeypatch: pytest.MonkeyPat
         assert "3 operations wait" in error.message
         service.failing = False
         assert client.flush()
+
+
+def test_a_quiet_time_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread ends for want of work; an event long after that has not waited for so long."""
+    stall = 0.3
+    monkeypatch.setattr("whisperr._schedule._SHORTEST_STALL", stall)
+    monkeypatch.setattr(Backoff, "jitter", lambda *_: 0.02)
+    errors: list[WhisperrError] = []
+    quiet_until: list[float] = []
+    with Service(treatment("`503`")) as service:
+        service.failing = False
+        client = Whisperr(KEY, base_url=service.url, flush_interval=0.05, on_error=errors.append)
+        for delivered in (1, 2):
+            client.track("u", "happened", {"test_id": str(delivered)})
+            wait_until(lambda: client.stats().queued + client.stats().in_flight == 0)
+            assert client.stats().delivered == delivered
+            wait_until(lambda: not client._local.get().has_sender())
+            quiet_until.append(time.monotonic() + 2 * stall)
+            wait_until(lambda: time.monotonic() > quiet_until[-1])
+    assert not errors

@@ -65,7 +65,8 @@ class Delivery:
         self._bisection: Bisection | None = None
         self._said: set[str] = set()
         self.backoff = Backoff(options.max_retries, options.flush_interval)
-        #: Monotonic time of the last settled batch, or None before the first.
+        #: Monotonic time since when something waits and nothing was settled, None where nothing
+        #: waits: a quiet hour is no stall.
         self.progressed_at: float | None = None
 
     def step(self, deadline: float, *, at_exit: bool) -> None:
@@ -200,9 +201,10 @@ class Delivery:
 
     def _progressed(self) -> None:
         self._said.clear()
-        self.progressed_at = time.monotonic()
+        now = time.monotonic()
         behind = len(self._queue) > 0
-        self.backoff.succeeded(self.progressed_at, behind=behind)
+        self.progressed_at = now if behind else None
+        self.backoff.succeeded(now, behind=behind)
 
 
 def _request(batch: Batch) -> tuple[str, bytes, int]:

@@ -107,7 +107,11 @@ class DeliveryLoop:
         while not self._turn():
             pass
         if self.closing or in_gevent_pool():
-            self._delivery.close()
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection; another is made where something is delivered after all."""
+        self._delivery.close()
 
     def _turn(self) -> bool:
         """Step or pause; returns whether there is nothing left to do."""
@@ -243,7 +247,7 @@ class DeliveryLoop:
         since = self._delivery.progressed_at
         waiting = len(self._queue)
         if not waiting or since is None:
-            self._delivery.progressed_at = now
+            self._delivery.progressed_at = now if waiting else None
         elif self._schedule.is_stalled(now, since):
             self._reporter.say_once(
                 "stalled",
