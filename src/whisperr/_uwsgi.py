@@ -11,7 +11,8 @@ from ._fork import identity
 
 def host() -> Any:
     """The module `uwsgi`, None where uWSGI is not the host."""
-    return sys.modules.get("uwsgi")
+    module = sys.modules.get("uwsgi")
+    return module if hasattr(module, "masterpid") else None  # `gunicorn uwsgi:app` has one, too
 
 
 def only_forks() -> bool:
