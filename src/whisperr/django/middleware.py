@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.utils.decorators import sync_and_async_middleware
@@ -51,15 +51,25 @@ def WhisperrMiddleware(get_response: Respond) -> Respond:  # noqa: N802 - named 
             setup, client, finder = _made()
         bound = DjangoRequestClient(client, finder, request)
         request.whisperr = bound  # type: ignore[attr-defined] # what the middleware is for
-        token = _set_current(bound)
         if is_async:
-            return get_response(request)  # its task is the request's own, and ends with it
+            return _answer(get_response, request, bound)
+        token = _set_current(bound)
         try:
             return get_response(request)
         finally:
             _reset_current(token)
 
     return markcoroutinefunction(middleware) if is_async else middleware
+
+
+async def _answer(
+    get_response: Respond, request: HttpRequest, bound: DjangoRequestClient
+) -> HttpResponseBase:
+    token = _set_current(bound)
+    try:
+        return await cast("Awaitable[HttpResponseBase]", get_response(request))
+    finally:
+        _reset_current(token)  # under WSGI the context goes back to a thread that serves others
 
 
 def _made() -> Made:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.test import RequestFactory
@@ -172,6 +173,22 @@ def test_after_a_synchronous_request_its_thread_has_no_client(reported: Reported
         visit(silent)
         with pytest.raises(KeyError):
             visit(view)
+        with pytest.raises(RuntimeError, match="no request"):
+            current_request()
+
+    contextvars.Context().run(serve)
+
+
+def test_after_an_async_chain_under_wsgi_its_thread_has_no_client(reported: Reported) -> None:
+    """What the chain did to its context, asgiref brings back to the thread that waits for it."""
+
+    async def view(request: HttpRequest) -> HttpResponse:
+        assert current_request() is request.whisperr  # type: ignore[attr-defined]
+        return HttpResponse()
+
+    def serve() -> None:
+        middleware: Any = WhisperrMiddleware(view)
+        async_to_sync(middleware)(RequestFactory().get("/"))
         with pytest.raises(RuntimeError, match="no request"):
             current_request()
 
