@@ -67,10 +67,12 @@ def idle() -> None:
 
 
 def shut_down() -> None:
-    """The clients live on, without threads and connections."""
-    clients = [lab.client(flush_interval=FLUSH_INTERVAL) for _ in range(2)]
+    """The clients live on, without threads and connections; the second's thread ends before."""
+    clients = [lab.client(flush_interval=seconds) for seconds in (FLUSH_INTERVAL, 0.05)]
     for client in clients:
         _deliver(client)
+        if client is clients[-1]:
+            _wait_for_one_thread()
         client.shutdown()
         _wait_for_one_thread()
         _note_figures()

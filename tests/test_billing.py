@@ -138,7 +138,11 @@ def test_a_subclass_with_a_constructor_of_its_own_is_judged_as_well() -> None:
     assert Ours().problem
 
 
-@pytest.mark.parametrize("made", [Decimal("49.90"), 49.9])
+class Price(float):
+    """As numpy.float64 is one."""
+
+
+@pytest.mark.parametrize("made", [Decimal("49.90"), 49.9, Price(49.9)])
 def test_a_price_is_sent_as_a_number(
     server: LocalServer, api_key: str, client: Whisperr, made: Any
 ) -> None:

@@ -303,8 +303,10 @@ def test_a_client_without_a_key_sends_nothing_after_the_capture_and_says_so() ->
     with RawServer(lambda _peer: None) as server:
         with _capture.recording() as path:
             client = Whisperr(None, base_url=server.url, on_error=errors.append)
+            assert client.ready
             client.track("u", "captured")
             assert len(lines(path)) == 1
+        assert not client.ready
         client.track("u", "lost")
         client.flush()
         assert not client.ready

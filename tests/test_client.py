@@ -7,10 +7,12 @@ import copy
 import json
 import pickle
 import signal
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from multiprocessing.context import set_spawning_popen
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -516,6 +518,13 @@ def test_without_threads_nothing_is_delivered_in_an_event_loop_or_a_signal_handl
 # --- Ends -----------------------------------------------------------------------------------
 
 
+def test_a_timeout_of_weeks_is_no_overflow(server: LocalServer, api_key: str) -> None:
+    """The kernel counts milliseconds in 32 bits."""
+    with new_client(server, api_key, request_timeout=3e6) as client:
+        client.track("u", "happened")
+        assert client.flush()
+
+
 def test_after_shutdown_nothing_is_accepted_and_that_is_said_once(
     server: LocalServer, api_key: str, errors: Recorder
 ) -> None:
@@ -595,6 +604,84 @@ def test_a_copy_is_the_same_client(client: Whisperr) -> None:
 def test_a_pickle_outside_of_a_spawn_is_refused(client: Whisperr) -> None:
     with pytest.raises(TypeError, match="API key"):
         pickle.dumps(client)
+
+
+class Ours(Whisperr):
+    """A subclass, as an application may have one."""
+
+
+class Unhashable:
+    """A callback that is equal to others of its kind, so that Python gives it no hash."""
+
+    def __call__(self, _error: whisperr.WhisperrError) -> None: ...
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Unhashable
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": Unhashable()}], ids=["plain", "unhashable"])
+def test_a_client_for_a_spawned_process_is_of_its_own_class(
+    server: LocalServer, api_key: str, options: dict[str, Any]
+) -> None:
+    client = Ours(api_key, base_url=server.url, **options)
+    set_spawning_popen(object())  # type: ignore[arg-type] # as multiprocessing does meanwhile
+    try:
+        pickled = pickle.dumps(client)
+    finally:
+        set_spawning_popen(None)
+    made = pickle.loads(pickled)
+    assert type(made) is Ours
+    assert (pickle.loads(pickled) is made) == (not options)
+    made.track("u", "happened")
+    assert made.flush()
+    assert server.counts(api_key)["events"] == 1
+
+
+def test_after_fork_goes_through_the_clients_while_others_are_made(api_key: str) -> None:
+    over = threading.Event()
+    kept = [Whisperr(api_key) for _ in range(500)]
+
+    def make_clients() -> None:
+        while not over.is_set():
+            kept.append(Whisperr(api_key))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=make_clients)
+    thread.start()
+    try:
+        for _ in range(30):
+            whisperr.after_fork()
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_a_session_that_raises_something_of_its_own_costs_no_other_client_its_delivery(
+    server: LocalServer, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the calling thread delivers it cannot be told from what a signal handler raises."""
+
+    class TokenError(Exception):
+        pass
+
+    def failing() -> NoReturn:
+        raise TokenError
+
+    def refuse(_run: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("whisperr._sender.start_thread", refuse)
+    broken = new_client(server, api_key, session_factory=failing, flush_interval=0)
+    healthy = new_client(server, api_key, flush_interval=0)
+    broken.track("u", "happened")
+    healthy.track("u", "happened")
+    with pytest.raises(TokenError):
+        whisperr.flush_all(5)
+    assert healthy.stats().delivered == 1
+    assert broken.stats().queued + broken.stats().in_flight == 1
+    broken._local.get().shutdown_timeout = 0.0  # nobody waits for it at the end
 
 
 def test_its_repr_does_not_show_the_key(

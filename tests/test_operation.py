@@ -773,3 +773,11 @@ def test_text_of_a_subclass_is_sent_as_its_text() -> None:
     )
     assert fields["preferred_channel"] == fields["anonymous_id"] == "email"
     assert fields["channels"][0]["kind"] == "fcm"
+
+
+@pytest.mark.parametrize("name", ["email", "phone", "push_token"])
+def test_an_empty_address_is_refused_with_the_way_to_leave_it_out(name: str) -> None:
+    """Django's `user.email` is empty where there is none."""
+    detail = refused(identify(None, traits={"plan": "pro"}, **{name: ""}))
+    assert name in detail
+    assert "pass None" in detail

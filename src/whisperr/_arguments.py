@@ -159,7 +159,10 @@ def _channel(channel: Any) -> dict[str, Any]:
     given["channel"] = _text_of(given["channel"])
     given["address"] = _text_of(given.get("address"))
     if not given["address"]:
-        raise Invalid("A channel's address must be a non-empty string.")
+        raise Invalid(
+            "An address (email, phone, push_token or a channel's) must be a non-empty string; "
+            "leave out what you do not have, or pass None."
+        )
     if given.get("verified", False) is None:
         del given["verified"]
     for flag in ("opted_in", "verified"):

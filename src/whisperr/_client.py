@@ -34,8 +34,11 @@ _CLOSED = Refusal(
     "closed", "The client was shut down in this process, or made without a key in a test's capture."
 )
 
-_clients: weakref.WeakSet[Whisperr] = weakref.WeakSet()
-_unpickled: weakref.WeakValueDictionary[Options, Whisperr] = weakref.WeakValueDictionary()
+#: By id. Not a WeakSet, which cannot be listed while another thread makes a client.
+_clients: weakref.WeakValueDictionary[int, Whisperr] = weakref.WeakValueDictionary()
+_unpickled: weakref.WeakValueDictionary[tuple[type[Whisperr], Options], Whisperr] = (
+    weakref.WeakValueDictionary()
+)
 
 
 class Whisperr(Verbs):
@@ -62,7 +65,7 @@ class Whisperr(Verbs):
         self._encoder = Encoder(options.app_version, options.before_send)
         self._handover = handover = Handover()
         self._local = ProcessLocal(lambda: ProcessState(options, handover), _begin)
-        _clients.add(self)
+        _clients[id(self)] = self
         if not options.disabled:
             _exit.register()
             _wiring.connect()
@@ -185,8 +188,10 @@ class Whisperr(Verbs):
     @property
     def ready(self) -> bool:
         """Whether an operation would be accepted and delivered here."""
+        if self._options.disabled or _capture.recorder is not None:
+            return not self._options.disabled
         process = self._local.peek()
-        return not self._options.disabled and not (process is not None and process.closed)
+        return bool(self._options.api_key) if process is None else not process.closed
 
     def __enter__(self) -> Self:
         return self
@@ -220,16 +225,23 @@ class Whisperr(Verbs):
                 "multiprocessing starts: a pickle of it would carry the API key. "
                 "Import the client from its module instead."
             )
-        return _unpickle, (self._options,)
+        return _unpickle, (type(self), self._options)
 
 
-def _unpickle(options: Options) -> Whisperr:
+def _unpickle(kind: type[Whisperr], options: Options) -> Whisperr:
     """One client for one configuration in a process."""
-    client = _unpickled.get(options)
+    try:
+        client = _unpickled.get((kind, options))
+    except TypeError:  # a callback that cannot be hashed: nobody can tell whether it is the same
+        return _configured(kind, options)
     if client is None:
-        client = Whisperr.__new__(Whisperr)
-        client._configure(options)
-        _unpickled[options] = client
+        client = _unpickled[kind, options] = _configured(kind, options)
+    return client
+
+
+def _configured(kind: type[Whisperr], options: Options) -> Whisperr:
+    client = kind.__new__(kind)
+    client._configure(options)
     return client
 
 
@@ -241,8 +253,8 @@ def flush_all(timeout: float | None = 10.0) -> FlushResult:
     """
     deadline = NEVER if timeout is None else time.monotonic() + timeout
     waiting = [(state, state.start(deadline)) for state in _states()]  # all at once
-    results = (state.finish(waiter) for state, waiter in _exit.in_turn(waiting))
-    return sum(results, FlushResult())
+    results = _exit.finish_all(waiting, ProcessState.finish)
+    return sum((result for _, result in results), FlushResult())
 
 
 def before_exit(timeout: float | None = None, *, within: float = NEVER) -> FlushResult:
@@ -264,14 +276,16 @@ def _before_exit(
         timeout = max((state.shutdown_timeout for state in working), default=0.0)
     deadline = time.monotonic() + min(timeout, within)
     waiting = [(state, state.start_before_exit(deadline)) for state in working]
-    results = (state.finish_before_exit(waiter) for state, waiter in _exit.in_turn(waiting))
-    return sum(results, FlushResult())
+    results = _exit.finish_all(waiting, ProcessState.finish_before_exit)
+    return sum((result for _, result in results), FlushResult())
 
 
 def after_fork() -> None:
     """`Whisperr.after_fork` for every client; for the post-fork hooks of hosts."""
-    for client in list(_clients):
-        client.after_fork()
+    for reference in _clients.valuerefs():
+        client = reference()
+        if client is not None:
+            client.after_fork()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

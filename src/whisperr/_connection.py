@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _LAST_OF_STDIO = 2
+#: poll() counts milliseconds in 32 bits. A wait of eleven days is over as one without an answer is.
+_LONGEST_WAIT = 1e6
 
 
 class Exchange:
@@ -46,7 +48,7 @@ class Exchange:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("The exchange took longer than its deadline allows.")
-        return left
+        return min(left, _LONGEST_WAIT)
 
     def wait_readable(self, sock: Any) -> None:
         """Wait until there is something to read; raises like remaining()."""

@@ -60,11 +60,12 @@ class Ending(Protocol):
     def end_sender(self, deadline: float) -> None:
         """Have the thread end until then (monotonic seconds), once nothing is left."""
 
-    def deliver_late(self, deadline: float) -> None:
-        """From now on deliver inside each call, until then (monotonic seconds)."""
+    def deliver_late(self, seconds: float) -> None:
+        """From now on deliver inside the calls, which wait for so long in all."""
 
 
 E = TypeVar("E", bound=Ending)
+R = TypeVar("R")
 
 # urllib3 closes pooled connections in a weakref.finalize. Its atexit hook is registered by the
 # first finalize of a process: before ours, then, so that ours runs first and finds them open.
@@ -80,6 +81,8 @@ _known: dict[int, weakref.ref[Ending]] = {}
 _kept: dict[int, Ending] = {}
 _atexit_in: Identity | None = None
 _finalizer: tuple[Identity, Any] | None = None
+_watches_children = False
+#: The process whose exit hook ran, and for how many seconds its hooks waited.
 _ended: tuple[Identity, float] | None = None
 
 
@@ -91,7 +94,7 @@ def adopt(ending: Ending) -> None:
         _prune()
     register()
     if _ended is not None and _ended[0] == identity():  # first used in an atexit handler
-        ending.deliver_late(_ended[1] + ending.shutdown_timeout)
+        ending.deliver_late(ending.shutdown_timeout - _ended[1])
 
 
 def _prune() -> None:
@@ -124,7 +127,11 @@ def register() -> None:
 
 
 def _register_finalizer(util: Any, here: Identity) -> None:
-    global _finalizer
+    global _finalizer, _watches_children
+    if not _watches_children:
+        # A child that uses the client at first in a thread, after its main thread's end, is told.
+        util.register_after_fork(run_exit_hook, lambda _: _register_finalizer(util, identity()))
+        _watches_children = True
     # A child of the fork server unpickles a client before multiprocessing clears the registry.
     if _finalizer is None or _finalizer[0] != here or not _finalizer[1].still_active():
         _finalizer = (here, util.Finalize(None, run_exit_hook, exitpriority=100))
@@ -139,14 +146,14 @@ def of_this_process() -> list[Ending]:
 def run_exit_hook() -> None:
     """Deliver everything that this process holds, within one deadline for all its clients.
 
-    The deadline is the largest `shutdown_timeout` among those with work, counted from the
-    first call in this process. A second call has only what is left of it.
+    The deadline is the largest `shutdown_timeout` among those with work. A second call in this
+    process has only what the first left of it.
     """
     global _ended
     here = identity()
     if _ended is None or _ended[0] != here:
-        _ended = (here, time.monotonic())
-    started = _ended[1]
+        _ended = (here, 0.0)
+    started = time.monotonic() - _ended[1]
     endings = of_this_process()
     working = [ending for ending in endings if ending.has_work()]
     timeout = max((ending.shutdown_timeout for ending in working), default=0.0)
@@ -162,6 +169,8 @@ def run_exit_hook() -> None:
         timeout = max((ending.shutdown_timeout for ending in fresh), default=timeout)
         deliver_all(fresh, started + timeout)
     finally:  # also when someone presses Ctrl-C meanwhile
+        if identity() == here:
+            _ended = (here, time.monotonic() - started)
         _deliver_late(endings, started, timeout)
         for ending in endings:
             ending.report_left()
@@ -172,9 +181,10 @@ def run_exit_hook() -> None:
 
 
 def _deliver_late(endings: Sequence[Ending], started: float, timeout: float) -> None:
+    waited = time.monotonic() - started
     for ending in endings:
         if ending.owner.holds():
-            ending.deliver_late(started + max(timeout, ending.shutdown_timeout))
+            ending.deliver_late(max(timeout, ending.shutdown_timeout) - waited)
 
 
 def deliver_all(working: Sequence[Ending], deadline: float) -> list[Ending]:
@@ -186,10 +196,31 @@ def deliver_all(working: Sequence[Ending], deadline: float) -> list[Ending]:
     waiting = [
         (ending, ending.start(min(deadline, ending.patience()), at_exit=True)) for ending in working
     ]
-    return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
+    results = finish_all(waiting, lambda ending, waiter: ending.finish(waiter))
+    return [ending for ending, result in results if result.queued]
 
 
-def in_turn(waiting: Sequence[tuple[E, Waiter]]) -> Iterator[tuple[E, Waiter]]:
+def finish_all(
+    waiting: Sequence[tuple[E, Waiter]], finish: Callable[[E, Waiter], R]
+) -> list[tuple[E, R]]:
+    """Wait for all that were started; returns what each came to.
+
+    Raises:
+        Exception: what a session of the user's raised, or a signal handler; once all are finished.
+    """
+    results = []
+    raised: Exception | None = None
+    for ending, waiter in _in_turn(waiting):
+        try:
+            results.append((ending, finish(ending, waiter)))
+        except Exception as problem:  # noqa: BLE001, PERF203 - the others are delivered as well
+            raised = problem
+    if raised is not None:
+        raise raised
+    return results
+
+
+def _in_turn(waiting: Sequence[tuple[E, Waiter]]) -> Iterator[tuple[E, Waiter]]:
     """Those that were started, in the order in which to finish them.
 
     All that have a thread work at once; those without come first and share the time meanwhile.

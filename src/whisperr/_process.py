@@ -56,7 +56,7 @@ class ProcessState:
         self._handover = handover
         self._is_master = False
         self._given_up: tuple[int, float] | None = None
-        self._late_deadline: float | None = None
+        self._late_seconds: float | None = None
         self._left_before = 0
         self._seen = (0, 0)
         self._counters = Counters()
@@ -120,28 +120,30 @@ class ProcessState:
         self._see_to_delivery()
 
     def _see_to_delivery(self) -> None:
-        if self._late_deadline is not None:
-            self._deliver_late(self._late_deadline)
+        if self._late_seconds is not None:
+            self._deliver_late(self._late_seconds)
         elif not (self._sender.notify() or _uwsgi.only_forks()):
             with _children_return():
                 self._sender.deliver_inline()
             _exit.keep(self)
 
-    def _deliver_late(self, deadline: float) -> None:
+    def _deliver_late(self, seconds: float) -> None:
         """After the process's own last delivery nobody comes by any more."""
+        began = time.monotonic()
         for _ in range(2):  # again for what a callback tracked meanwhile
-            if sys.is_finalizing():  # modules are gone: no exchange can succeed
+            # When the interpreter is finalizing modules are gone: no exchange can succeed.
+            if sys.is_finalizing() or self.finish(self.start(began + seconds, at_exit=True)).queued:
                 break
-            if self.finish(self.start(deadline, at_exit=True)).queued:
-                break
+        # A thread may go on for hours: what counts is for how long such calls wait in all.
+        self._late_seconds = max(0.0, seconds - (time.monotonic() - began))
         self.report_left()
 
     def flush(self, timeout: float | None) -> FlushResult:
         """Deliver what was accepted before; see `Whisperr.flush`."""
         deadline = NEVER if timeout is None else time.monotonic() + max(0.0, timeout)
         result = self.finish(self.start(deadline))
-        if self._late_deadline is not None:  # for what a callback tracked meanwhile
-            self._deliver_late(self._late_deadline)
+        if self._late_seconds is not None:  # for what a callback tracked meanwhile
+            self._deliver_late(self._late_seconds)
         return result
 
     def shutdown(self, timeout: float | None) -> FlushResult:
@@ -151,6 +153,7 @@ class ProcessState:
         seconds = self.shutdown_timeout if timeout is None else max(0.0, timeout)
         result = self.finish(self.start(time.monotonic() + seconds, at_exit=True))
         self.report_left()
+        self._sender.disconnect()
         return result
 
     def start_before_exit(self, deadline: float) -> Waiter:
@@ -255,9 +258,9 @@ class ProcessState:
         if not (len(self._queue) or self._queue.in_flight):
             self._sender.end(deadline)
 
-    def deliver_late(self, deadline: float) -> None:
-        """From now on deliver inside each call, until then (monotonic seconds)."""
-        self._late_deadline = deadline
+    def deliver_late(self, seconds: float) -> None:
+        """From now on deliver inside the calls, which wait for so long in all."""
+        self._late_seconds = max(0.0, seconds)
 
     def stats(self) -> Stats:
         """The accounts; see `Whisperr.stats`."""

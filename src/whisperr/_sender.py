@@ -160,6 +160,15 @@ class Sender:
         """Have the thread end as soon as there is nothing left to do."""
         self._loop.closing = True
 
+    def disconnect(self) -> None:
+        """Close the connection, unless someone delivers: who is closing does so at the end."""
+        claim = self._token.claim()
+        try:
+            if self._owner.holds() and self._token.take(claim):
+                self._loop.disconnect()
+        finally:
+            self._give(claim)
+
     def end(self, deadline: float) -> None:
         """Have the thread end, and wait for that until then (monotonic seconds).
 
@@ -192,8 +201,10 @@ class Sender:
             self._starting_until = 0.0
             self._loop.run_until_idle()
         finally:
-            end_thread()
-            self._give(claim)
+            try:
+                end_thread()
+            finally:
+                self._give(claim)
         return True
 
     def _give(self, claim: Claim) -> None:

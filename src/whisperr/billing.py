@@ -96,7 +96,7 @@ class BillingProperties(dict[str, Any]):
         **values: None leaves one out.
 
             - plan_id: your id of the plan.
-            - price: in major units (``49.0``); a Decimal is sent as a number.
+            - price: in major units (``49.0``); a Decimal given here is sent as a number.
             - currency: ISO 4217, upper case (``EUR``).
             - plan_period: an ISO 8601 duration (``P1M``).
             - transaction_id: the payment provider's.
@@ -124,9 +124,11 @@ class BillingProperties(dict[str, Any]):
 
 
 def _plain(value: Any) -> Any:
-    """The number of a Decimal, which elsewhere is sent as text, and the text of a str Enum."""
+    """The number of a Decimal, which elsewhere is sent as text, and what a subclass stands for."""
     if issubclass(type(value), str):
         return str.__str__(value)
+    if issubclass(type(value), float):
+        return float.__float__(value)
     decimal = loaded_class("decimal", "Decimal")
     if not issubclass(type(value), decimal) or decimal.is_snan(value):
         return value

@@ -188,6 +188,33 @@ def thread_outlives_main() -> None:
     threading.Thread(target=work).start()
 
 
+def threads_outlive_their_target() -> None:
+    """Children of multiprocessing whose threads track long after the hook at their end ran."""
+    from multiprocessing import get_context, util
+
+    client = lab.client(shutdown_timeout=0.2)
+
+    def go_on() -> None:
+        _wait(util.is_exiting)
+        ended_at = time.monotonic()
+        _wait(lambda: time.monotonic() > ended_at + 2 * 0.2)
+        for _ in range(2):
+            lab.track(client)
+        lab.record_stats(client)
+
+    def run(*, used: bool) -> None:
+        if used:
+            lab.track(client)
+        threading.Thread(target=go_on).start()
+
+    context = get_context("fork")
+    for used in (True, False):
+        child = context.Process(target=run, kwargs={"used": used})
+        child.start()
+        child.join(15)
+        assert child.exitcode == 0
+
+
 def two_clients() -> None:
     """One client's service hangs; the other's operations arrive all the same."""
     healthy = _loaded(shutdown_timeout=1.0)

@@ -33,6 +33,7 @@ ENDS = {
     "atexit_handlers": (3, 0),
     "first_use_in_atexit": (1, 0),
     "thread_outlives_main": (1, 0),
+    "threads_outlive_their_target": (5, 0),
     "flush_everything": (2, 0),
 }
 

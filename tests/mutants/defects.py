@@ -826,7 +826,7 @@ import contextlib
     Defect(
         "a client that was shut down keeps its connection",
         (5,),
-        (("_loop.py", "            self._delivery.close()\n", "            pass\n"),),
+        (("_loop.py", "        self._delivery.close()\n", "        pass\n"),),
         (DROPPED + "test_a_client_that_was_shut_down_holds_no_connection[http]",),
     ),
     Defect(
@@ -1170,7 +1170,8 @@ import weakref
     waiting = [
         (ending, ending.start(min(deadline, ending.patience()), at_exit=True)) for ending in working
     ]
-    return [ending for ending, waiter in in_turn(waiting) if ending.finish(waiter).queued]
+    results = finish_all(waiting, lambda ending, waiter: ending.finish(waiter))
+    return [ending for ending, result in results if result.queued]
 """,
                 """\
     finished = [ending.finish(ending.start(deadline, at_exit=True)) for ending in working]
@@ -1203,8 +1204,8 @@ import weakref
             (
                 "_process.py",
                 """\
-        if self._late_deadline is not None:
-            self._deliver_late(self._late_deadline)
+        if self._late_seconds is not None:
+            self._deliver_late(self._late_seconds)
         elif not (self._sender.notify() or _uwsgi.only_forks()):
 """,
                 "        if not (self._sender.notify() or _uwsgi.only_forks()):\n",
@@ -1652,13 +1653,11 @@ import weakref
             (
                 "_process.py",
                 """\
-            if self.finish(self.start(deadline, at_exit=True)).queued:
-                break
+        self._late_seconds = max(0.0, seconds - (time.monotonic() - began))
         self.report_left()
 """,
                 """\
-            if self.finish(self.start(deadline, at_exit=True)).queued:
-                break
+        self._late_seconds = max(0.0, seconds - (time.monotonic() - began))
 """,
             ),
         ),
