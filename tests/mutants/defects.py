@@ -1214,6 +1214,44 @@ import weakref
         (AT_THE_END + "[atexit_handlers]",),
     ),
     Defect(
+        "a thread that outlives the last hook of multiprocessing's is forgotten",
+        (11, 14),
+        (
+            (
+                "_exit.py",
+                """\
+        util.register_after_fork(run_exit_hook, lambda _: _register_finalizer(util, identity()))
+""",
+                "",
+            ),
+        ),
+        (AT_THE_END + "[threads_outlive_their_target]",),
+    ),
+    Defect(
+        "calls after the last hook are tried until a time after it, whenever they come",
+        (11, 14),
+        (
+            (
+                "_process.py",
+                """\
+        began = time.monotonic()
+        for _ in range(2):  # again""",
+                """\
+        began = self._late_since
+        for _ in range(2):  # again""",
+            ),
+            (
+                "_process.py",
+                "        self._late_seconds = max(0.0, seconds)\n",
+                """\
+        self._late_seconds = max(0.0, seconds)
+        self._late_since = time.monotonic()
+""",
+            ),
+        ),
+        (AT_THE_END + "[threads_outlive_their_target]",),
+    ),
+    Defect(
         "a timeout that restarts with every byte",
         (12,),
         (
@@ -2312,6 +2350,18 @@ import weakref
             ),
         ),
         (STALLED,),
+    ),
+    Defect(
+        "a quiet time counts as a stall",
+        (14,),
+        (
+            (
+                "_loop.py",
+                "            self._delivery.progressed_at = now if waiting else None\n",
+                "            self._delivery.progressed_at = now\n",
+            ),
+        ),
+        ("tests/test_reports.py::test_a_quiet_time_is_no_stall",),
     ),
     Defect(
         "a queue that does not move says so at each tick",
