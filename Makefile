@@ -6,8 +6,8 @@ STAMP := $(VENV)/.installed
 # uWSGI brings an interpreter of its own: the same module comes with `uwsgi` and `pyuwsgi`.
 UWSGI := .venv-uwsgi
 UWSGI_STAMP := $(UWSGI)/.installed
-# The suite forks and starts processes: two workers on each core keep both busy while one waits.
-JOBS ?= 4
+# The suite forks, starts processes and waits: three workers on each core keep both busy.
+JOBS ?= 6
 SPEC ?= ../shared/conformance/wire.json
 
 # How often `make forks` runs each case.
@@ -57,14 +57,14 @@ test: $(STAMP) $(UWSGI_STAMP)
 	  WHISPERR_SPEC_PATH="$(SPEC)"; export WHISPERR_SPEC_PATH; fi; \
 	if [ -z "$$WHISPERR_SPEC_PATH" ]; then \
 	  echo "WHISPERR_SPEC_PATH is not set: the service's own fixtures and schemas are NOT checked."; fi; \
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # The laboratory: forks in every state, 1 000 children that never use the client, and thousands
 # beside TLS handshakes. Of its 200 runs, the states, the load, gevent and the untouched children
 # took 74 minutes on two busy cores.
 forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
-	  $(BIN)/python -m pytest -n $(JOBS) -q tests/forks $(ARGS)
+	  $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q tests/forks $(ARGS)
 
 # Every host, mode and ending, on every Python that is here: 13 to 15 minutes on two cores. The
 # environments, made once, take some minutes more.

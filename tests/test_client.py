@@ -12,9 +12,10 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from multiprocessing.context import set_spawning_popen
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from requests import Session
 
 import whisperr
 from harness import wait_until
@@ -666,14 +667,18 @@ def test_a_session_that_raises_something_of_its_own_costs_no_other_client_its_de
     class TokenError(Exception):
         pass
 
-    def failing() -> NoReturn:
-        raise TokenError
+    expired = [True]
+
+    def session() -> Session:
+        if expired:
+            raise TokenError
+        return Session()
 
     def refuse(_run: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("whisperr._sender.start_thread", refuse)
-    broken = new_client(server, api_key, session_factory=failing, flush_interval=0)
+    broken = new_client(server, api_key, session_factory=session, flush_interval=0)
     healthy = new_client(server, api_key, flush_interval=0)
     broken.track("u", "happened")
     healthy.track("u", "happened")
@@ -681,7 +686,8 @@ def test_a_session_that_raises_something_of_its_own_costs_no_other_client_its_de
         whisperr.flush_all(5)
     assert healthy.stats().delivered == 1
     assert broken.stats().queued + broken.stats().in_flight == 1
-    broken._local.get().shutdown_timeout = 0.0  # nobody waits for it at the end
+    expired.clear()
+    assert broken.flush()
 
 
 def test_its_repr_does_not_show_the_key(

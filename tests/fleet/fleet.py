@@ -107,4 +107,4 @@ class Fleet:
 
     def silent_since(self, moment: float) -> int:
         """How many workers delivered nothing since then."""
-        return sum(worker.delivered_at() < moment for worker in self._all)
+        return sum(worker.delivered_at < moment for worker in self._all)

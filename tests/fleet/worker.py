@@ -11,6 +11,7 @@ from whisperr._delivery import Delivery
 from whisperr._drops import DropLog
 from whisperr._fork import Owner
 from whisperr._loop import DeliveryLoop
+from whisperr._outcome import Verdict
 from whisperr._queue import OperationQueue
 from whisperr._reporter import Reporter
 from whisperr._schedule import NEVER
@@ -90,6 +91,8 @@ class Worker:
         self._flush_at = options.flush_at
         self._moments = [simulation.now + random.expovariate(self._rate)]
         self._next = 0
+        #: When something was last delivered.
+        self.delivered_at = 0.0
         self._counters = Counters()
         self._queue = OperationQueue(
             options.max_queue_size, options.max_queue_bytes, self._counters
@@ -115,6 +118,8 @@ class Worker:
         """One exchange; the service counts it when it arrives."""
         answer = self._service.answer(events)
         self._simulation.sleep(self._random.uniform(0.02, 0.1))
+        if answer.verdict is Verdict.OK:
+            self.delivered_at = self._simulation.now
         return answer
 
     def close(self) -> None:
@@ -188,7 +193,3 @@ class Worker:
         """How many operations were dropped, or left at the exit."""
         dropped = sum(counter.value for counter in self._counters.dropped.values())
         return dropped + (len(self._queue) if self._exiting else 0)
-
-    def delivered_at(self) -> float:
-        """When something was last delivered."""
-        return self._delivery.progressed_at or 0.0
