@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runs import run_script
+from whisperr import Draft, FlushResult, ProcessInfo, Stats, Whisperr
 
 if TYPE_CHECKING:
     from harness import LocalServer
@@ -43,3 +45,19 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+@pytest.mark.parametrize("kind", [Whisperr, Draft, FlushResult, Stats, ProcessInfo])
+def test_the_reference_has_every_public_name_and_argument(kind: type) -> None:
+    page = (ROOT / "docs" / "client.md").read_text()
+    names = {*dir(kind), *vars(kind).get("__annotations__", {})}
+    for name in sorted(name for name in names if not name.startswith("_")):
+        assert re.search(rf"\b{name}\b", page), name
+        member = getattr(kind, name, None)
+        for argument in inspect.signature(member).parameters if inspect.isfunction(member) else ():
+            assert argument == "self" or re.search(rf"\b{argument}\b", page), (name, argument)
+
+
+def test_no_document_has_a_place_that_nobody_filled() -> None:
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
+        assert "@@" not in path.read_text(), path.name

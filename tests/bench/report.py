@@ -68,7 +68,7 @@ def goals_table(result: dict[str, Any]) -> str:
         kept = value >= goal.bound if at_least else value <= goal.bound
         bound = f"{'at least' if at_least else 'at most'} {goal.bound:.3g}"
         verdict = "yes" if kept else "no"
-        lines.append((goal.row, goal.peer.name, over, bound, f"{value:.3g}", verdict))
+        lines.append((goal.row, goal.peer.name, over, bound, _short(value), verdict))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -113,8 +113,13 @@ def _cell(result: dict[str, Any], row: Row, peer: str) -> str:
     cell = f"**{median(found):{row.form}}** ({spread})"
     base = figures(result, row, INCUMBENT.name)
     if base and median(base) > 0 < median(found):
-        cell += f" x{median(found) / median(base):.2f}"
+        cell += f" x{_short(median(found) / median(base))}"
     return cell
+
+
+def _short(value: float) -> str:
+    """Three digits, or all of a larger number."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
