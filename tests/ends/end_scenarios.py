@@ -192,12 +192,13 @@ def threads_outlive_their_target() -> None:
     """Children of multiprocessing whose threads track long after the hook at their end ran."""
     from multiprocessing import get_context, util
 
-    client = lab.client(shutdown_timeout=0.2)
+    seconds = 2.0
+    client = lab.client(shutdown_timeout=seconds)
 
     def go_on() -> None:
         _wait(util.is_exiting)
-        ended_at = time.monotonic()
-        _wait(lambda: time.monotonic() > ended_at + 2 * 0.2)
+        too_late = time.monotonic() + seconds
+        _wait(lambda: time.monotonic() > too_late)
         for _ in range(2):
             lab.track(client)
         lab.record_stats(client)
@@ -205,12 +206,14 @@ def threads_outlive_their_target() -> None:
     def run(*, used: bool) -> None:
         if used:
             lab.track(client)
+            assert client.flush()
         threading.Thread(target=go_on).start()
 
     context = get_context("fork")
-    for used in (True, False):
-        child = context.Process(target=run, kwargs={"used": used})
+    children = [context.Process(target=run, kwargs={"used": used}) for used in (True, False)]
+    for child in children:
         child.start()
+    for child in children:
         child.join(15)
         assert child.exitcode == 0
 
