@@ -60,8 +60,8 @@ test: $(STAMP) $(UWSGI_STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # The laboratory: forks in every state, 1 000 children that never use the client, and thousands
-# beside TLS handshakes. Of its 200 runs, the states, the load, gevent and the untouched children
-# took 74 minutes on two busy cores.
+# beside TLS handshakes. With RUNS=50 and JOBS=8 it took 37 minutes on two cores (and 500 handshakes
+# of each kind); its 200 runs take four times as long.
 forks: $(STAMP)
 	WHISPERR_RUNS=$(RUNS) WHISPERR_FORKS=1000 WHISPERR_HANDSHAKE_FORKS=2000 \
 	  $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q tests/forks $(ARGS)
